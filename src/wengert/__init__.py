@@ -1,0 +1,58 @@
+"""wengert: differentiate and compile NumPy-style Python through an explicit computational graph."""
+
+from . import errors, numpy
+from .graph.graph import Graph
+from .graph.nodes import Const, Node, Var
+from .graph.primitive import Primitive
+from .graph.tensor import Tensor
+from .graph.types import ArrayType
+from .numpy import methods as _methods
+from .ops.cut import stop_gradient
+from .settings import settings
+from .transforms.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
+from .transforms.forward import jvp
+from .transforms.grad import backward as _backward
+from .transforms.grad import constant, grad, value_and_grad, variable, vjp
+from .transforms.grad import graph_of as graph
+from .transforms.jacobian import hessian, hvp, jacobian
+from .transforms.trace import call as _call
+from .transforms.trace import trace
+from .transforms.vmap import vmap
+
+__version__ = "0.1.0.dev0"
+
+_methods.attach(backward=_backward)
+Graph.__call__ = _call  # type: ignore[method-assign]
+
+__all__ = [
+    "ArrayType",
+    "Const",
+    "Graph",
+    "Node",
+    "Primitive",
+    "Tensor",
+    "Var",
+    "associative_scan",
+    "cond",
+    "constant",
+    "errors",
+    "fori_loop",
+    "grad",
+    "graph",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "map",
+    "numpy",
+    "scan",
+    "settings",
+    "stop_gradient",
+    "switch",
+    "trace",
+    "value_and_grad",
+    "variable",
+    "vjp",
+    "vmap",
+    "while_loop",
+]

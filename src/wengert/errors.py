@@ -1,0 +1,285 @@
+"""Every exception and warning that a user can meet, each with a failing and a repaired example.
+
+The examples in the docstrings are the ones in `docs/errors.md`; both run as tests. A message says what was
+asked, what was found, the user's line, and what to do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .source import Source, describe, here
+
+
+class WengertError(Exception):
+    """Base of all exceptions raised by wengert.
+
+    Parameters
+    ----------
+    message : what was asked and what was found.
+    repair : what to do about it.
+    source : the user's line; by default the innermost frame outside the package.
+    """
+
+    def __init__(self, message: str, repair: str = "", source: Source | None = None) -> None:
+        self.message = message
+        self.repair = repair
+        self.source = source if source is not None else here(2)
+        super().__init__(message, repair)
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.source is not None:
+            parts.append(f"  where:  {describe(self.source)}")
+        if self.repair:
+            parts.append(f"  repair: {self.repair}")
+        return "\n".join(parts)
+
+
+class ShapeError(WengertError, ValueError):
+    """Shapes that do not fit the operation.
+
+    Failing::
+
+        wg.grad(lambda x: np.sum(x @ x))(np.ones((2, 3)))
+
+    Repaired::
+
+        wg.grad(lambda x: np.sum(x @ x.T))(np.ones((2, 3)))
+    """
+
+
+class DtypeError(WengertError, TypeError):
+    """A data type that the operation does not accept.
+
+    Failing::
+
+        wg.grad(lambda x: np.arctan2(x, 1j).real)(1.0)
+
+    Repaired::
+
+        wg.grad(lambda x: np.arctan2(x, 1.0))(1.0)
+    """
+
+
+class AxisError(WengertError, np.exceptions.AxisError):
+    """An axis that the array does not have.
+
+    Failing::
+
+        wg.grad(lambda x: np.sum(x, axis=2).sum())(np.ones((2, 3)))
+
+    Repaired::
+
+        wg.grad(lambda x: np.sum(x, axis=1).sum())(np.ones((2, 3)))
+    """
+
+    def __init__(self, message: str, repair: str = "", source: Source | None = None) -> None:
+        WengertError.__init__(self, message, repair, source if source is not None else here(2))
+
+    __str__ = WengertError.__str__
+
+
+class IndexOutOfBoundsError(WengertError, IndexError):
+    """An index beyond the end of an axis.
+
+    Failing::
+
+        wg.grad(lambda x: x[3])(np.ones(3))
+
+    Repaired::
+
+        wg.grad(lambda x: x[2])(np.ones(3))
+    """
+
+
+class NonScalarOutputError(WengertError, TypeError):
+    """`grad` of a function whose output is not one real number.
+
+    Failing::
+
+        wg.grad(lambda x: x**2)(np.ones(3))
+
+    Repaired::
+
+        wg.grad(lambda x: np.sum(x**2))(np.ones(3))
+    """
+
+
+class IntegerInputError(WengertError, TypeError):
+    """A derivative with respect to integers or booleans, which have none.
+
+    Failing::
+
+        wg.grad(lambda x: x**2)(3)
+
+    Repaired::
+
+        wg.grad(lambda x: x**2)(3.0)
+    """
+
+
+class ConcretizationError(WengertError, TypeError):
+    """A traced value without a number used where Python needs one (`if`, `while`, `int()`, `range()`).
+
+    Failing::
+
+        wg.trace(lambda x: x if x > 0 else -x, 1.0)
+
+    Repaired::
+
+        wg.trace(lambda x: np.where(x > 0, x, -x), 1.0)
+    """
+
+
+class LeakedTensorError(WengertError, RuntimeError):
+    """A traced value used after the trace that made it has ended.
+
+    Failing::
+
+        kept = []
+        wg.trace(lambda x: kept.append(x) or x, 1.0)
+        kept[0] + 1
+
+    Repaired::
+
+        y = wg.trace(lambda x: (x, x + 1), 1.0)(1.0)
+    """
+
+
+class ArrayConversionError(WengertError, TypeError):
+    """A traced value silently turned into a NumPy array, which would cut it out of the graph.
+
+    Failing::
+
+        import numpy
+        wg.grad(lambda x: numpy.sum(numpy.array([x, 2 * x], dtype=float)))(1.0)
+
+    Repaired::
+
+        wg.grad(lambda x: np.sum(np.stack([x, 2 * x])))(1.0)
+    """
+
+
+class NotDifferentiableError(WengertError, TypeError):
+    """A derivative was asked of an operation that has none.
+
+    Failing::
+
+        wg.jvp(lambda x: np.nextafter(x, 2.0), (1.0,), (1.0,))
+
+    Repaired::
+
+        wg.jvp(lambda x: np.nextafter(wg.stop_gradient(x), 2.0), (1.0,), (1.0,))
+    """
+
+
+class TreeMismatchError(WengertError, ValueError):
+    """Containers that should have the same structure and do not.
+
+    Failing::
+
+        wg.jvp(lambda p: p["a"], ({"a": 1.0},), ({"b": 1.0},))
+
+    Repaired::
+
+        wg.jvp(lambda p: p["a"], ({"a": 1.0},), ({"a": 1.0},))
+    """
+
+
+class BatchAxisError(WengertError, ValueError):
+    """`vmap` axes that do not exist or whose sizes disagree.
+
+    Failing::
+
+        wg.vmap(lambda x, y: x + y)(np.ones(3), np.ones(4))
+
+    Repaired::
+
+        wg.vmap(lambda x, y: x + y)(np.ones(3), np.ones(3))
+    """
+
+
+class SingularMatrixError(WengertError, np.linalg.LinAlgError):
+    """A factorisation or solve that met a matrix it cannot treat.
+
+    Failing::
+
+        wg.grad(lambda a: np.sum(np.linalg.inv(a)))(np.zeros((2, 2)))
+
+    Repaired::
+
+        wg.grad(lambda a: np.sum(np.linalg.inv(a + np.eye(2))))(np.zeros((2, 2)))
+    """
+
+
+class GraphError(WengertError, ValueError):
+    """A graph that breaks the rules of graphs: an undefined value, a wrong type, nodes out of order.
+
+    Failing::
+
+        g = wg.trace(lambda x: np.sin(x) * 2, 1.0)
+        wg.verify(g.replace(nodes=g.nodes[::-1]))
+
+    Repaired::
+
+        g = wg.trace(lambda x: np.sin(x) * 2, 1.0)
+        wg.verify(g)
+    """
+
+
+class BackwardError(WengertError, RuntimeError):
+    """`backward()` on a value that no variable leads to.
+
+    Failing::
+
+        y = wg.stop_gradient(wg.variable(2.0)) * 3.0
+        y.backward()
+
+    Repaired::
+
+        y = wg.variable(2.0) * 3.0
+        y.backward()
+    """
+
+
+class UnsupportedError(WengertError, NotImplementedError):
+    """A NumPy function or option that wengert does not trace.
+
+    Failing::
+
+        import numpy
+        wg.grad(lambda x: numpy.unwrap(x).sum())(np.ones(3))
+
+    Repaired::
+
+        wg.grad(lambda x: numpy.diff(x).sum())(np.ones(3))
+    """
+
+
+class RegistrationError(WengertError, TypeError):
+    """A primitive whose declaration leaves a required question open.
+
+    Failing::
+
+        class Half(wg.Primitive):
+            name = "half"
+
+    Repaired::
+
+        class Half(wg.Primitive, abstract=True):
+            name = "half"
+    """
+
+
+class DegenerateWarning(UserWarning):
+    """A derivative depends on an arbitrary choice of vectors for equal eigenvalues or singular values.
+
+    Failing::
+
+        wg.grad(lambda a: np.linalg.eigh(a)[1][0, 0])(np.eye(2))
+
+    Repaired::
+
+        wg.grad(lambda a: np.sum(np.linalg.eigh(a)[0] ** 2))(np.eye(2))
+    """

@@ -1,0 +1,161 @@
+"""`bind` applies an operation under whichever interpreter its operands belong to.
+
+An interpreter is one way to run operations: keep a record for reverse mode, push tangents, carry a batch
+axis, write nodes into a graph. Interpreters nest; each has a level, and the operand of the highest level
+decides. An interpreter computes with the values inside its tensors by calling `bind` again, which reaches
+the next level down, until plain arrays are left and NumPy computes. Nothing of a level is visible to
+another, which keeps the perturbations of nested derivatives apart.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..errors import LeakedTensorError
+from .primitive import Primitive
+from .tensor import Tensor
+from .types import ArrayType, type_of
+
+
+class _State(threading.local):
+    """Per thread: the interpreters at work, outermost first."""
+
+    def __init__(self) -> None:
+        self.stack: list[Interpreter] = []
+
+
+state = _State()
+
+
+class Interpreter:
+    """Base of all interpreters; also the context manager that puts one to work.
+
+    `symbolic` interpreters have no numbers, so that `bool(t)` is an error. `done` is set on leaving: a
+    tensor met afterwards has leaked.
+    """
+
+    symbolic = False
+    noun = "traced value"
+
+    def __init__(self) -> None:
+        self.level = state.stack[-1].level + 1 if state.stack else 1
+        self.done = False
+
+    def __enter__(self) -> Any:
+        self.level = state.stack[-1].level + 1 if state.stack else 1
+        state.stack.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        state.stack.remove(self)
+        self.done = True
+
+    def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
+        """The operation on operands of which at least one belongs to this interpreter."""
+        raise NotImplementedError
+
+    def type(self, tensor: Tensor) -> ArrayType:
+        """Shape and dtype as the user sees them."""
+        return type_of(tensor.value)
+
+    def show(self, tensor: Tensor) -> str:
+        """Text of a tensor, `Tensor(2.0)`, or its type where there is no number."""
+        value = self.concrete(tensor)
+        return (
+            f"Tensor({tensor.type})"
+            if value is None
+            else f"Tensor({np.array2string(np.asarray(value), separator=', ')})"
+        )
+
+    def concrete(self, tensor: Tensor) -> Any:
+        """The number inside, for `bool`, `float`, `print`; None if there is none."""
+        value = tensor.value
+        return value.interpreter.concrete(value) if isinstance(value, Tensor) else value
+
+    def lower(self, value: Any) -> Any:
+        """A tensor of another interpreter as a value of a level below this one.
+
+        Values of lower levels are constants here. One of the same or a higher level comes from a trace that
+        has ended: if it still has a number that is used as a constant, otherwise it has leaked.
+        """
+        while isinstance(value, Tensor) and value.interpreter.level >= self.level:
+            value.interpreter.check_alive(value)
+            value = value.value
+        return value
+
+    def check_alive(self, tensor: Tensor) -> None:
+        """Raise for a tensor whose trace has ended and which has no value of its own."""
+        if self.done and self.concrete(tensor) is None:
+            raise leaked(tensor)
+
+
+def leaked(tensor: Tensor) -> LeakedTensorError:
+    """The error for a traced value that outlived its trace, naming the line that made it."""
+    node = getattr(tensor.note, "node", None)
+    made = f", made at {node.source}" if node is not None and node.source is not None else ""
+    return LeakedTensorError(
+        f"a traced value of type {tensor.type}{made} was used after its trace had ended",
+        "return it from the traced function instead of storing it in a variable outside",
+    )
+
+
+def bind(primitive: Primitive, *operands: Any) -> Any:
+    """Apply an operation to arrays, Python numbers and tensors."""
+    top = None
+    for operand in operands:
+        if operand.__class__ is Tensor:
+            interpreter = operand.interpreter
+            if top is None or interpreter.level > top.level:
+                top = interpreter
+    if top is None:
+        return primitive.numpy(*operands)
+    if top.done:
+        return bind(primitive, *(_settle(operand) for operand in operands))
+    return top.apply(primitive, operands)
+
+
+def _settle(value: Any) -> Any:
+    """A tensor of an ended trace as the constant it stands for."""
+    while isinstance(value, Tensor) and value.interpreter.done:
+        value.interpreter.check_alive(value)
+        value = value.value
+    return value
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is a tensor (and not a plain array or number)."""
+    return value.__class__ is Tensor
+
+
+def type_of_value(value: Any) -> ArrayType:
+    """The type of an array, a Python number or a tensor."""
+    return value.interpreter.type(value) if value.__class__ is Tensor else type_of(value)
+
+
+def innermost() -> Interpreter | None:
+    """The interpreter at work in this thread, None outside every transform."""
+    return state.stack[-1] if state.stack else None
+
+
+def symbolic_active() -> bool:
+    """Whether any interpreter at work in this thread has no numbers."""
+    return any(interpreter.symbolic for interpreter in state.stack)
+
+
+def strip(value: Any) -> Any:
+    """The plain NumPy value inside any nesting of concrete tensors; raises `LeakedTensorError` if there is none."""
+    if isinstance(value, Tensor):
+        found = value.interpreter.concrete(value)
+        if found is None:
+            raise leaked(value)
+        return found
+    return value
+
+
+def as_array(value: Any) -> Any:
+    """A tensor as it is, anything else through `numpy.asarray`."""
+    return value if value.__class__ is Tensor else np.asarray(value)

@@ -1,0 +1,135 @@
+"""Writing graphs: `Stage` turns operations on symbolic values into nodes; `evaluate` runs a graph again.
+
+Loops and branches are built of staged functions too, so this stands below the operations.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import source
+from ..errors import WengertError
+from ..source import Source
+from .graph import Graph
+from .interpreter import Interpreter, bind, type_of_value
+from .nodes import Atom, Const, Node, Var
+from .primitive import Primitive
+from .tensor import Tensor
+from .types import ArrayType
+
+counter = itertools.count()
+"""Creation numbers of nodes, shared by all interpreters, so that sorting by them is a topological order."""
+
+
+class Stage(Interpreter):
+    """Writes every operation on its tensors as a node of a graph.
+
+    A value from outside becomes a `Const`; with `close=True` a tensor of an outer transform becomes an
+    additional, leading input of the graph, so that the graph is closed and the caller passes the tensor.
+    """
+
+    symbolic = True
+    noun = "traced value"
+
+    def __init__(self, close: bool = False) -> None:
+        super().__init__()
+        self.close = close
+        self.nodes: list[Node] = []
+        self.captured: list[Any] = []
+        self.captured_vars: list[Var] = []
+        self._atoms: dict[int, tuple[Any, Atom]] = {}
+        self.backward = 0
+        self.place: Source | None = None
+        """The user's line that nodes are attributed to, while a derivative is propagated backward."""
+
+    def type(self, tensor: Tensor) -> ArrayType:
+        return tensor.note.type  # type: ignore[no-any-return]
+
+    def concrete(self, tensor: Tensor) -> Any:
+        return None
+
+    def input(self, type: ArrayType, name: str | None = None) -> Tensor:
+        """A new symbolic value."""
+        return Tensor(self, None, Var.of(type, name))
+
+    def atom(self, value: Any) -> Atom:
+        """The edge or constant that stands for a value in this graph."""
+        if value.__class__ is Tensor:
+            if value.interpreter is self:
+                return value.note  # type: ignore[no-any-return]
+            value = self.lower(value)
+        while value.__class__ is Tensor and value.note is None:  # a constant; its handle may be rebound later
+            value = value.value
+        if not isinstance(value, Tensor):
+            if isinstance(value, (np.ndarray, np.generic, bool, int, float, complex)):
+                if np.ndim(value) == 0:
+                    return Const(value)
+            else:
+                value = np.asarray(value)
+            key: Any = id(value)
+        else:
+            value = Tensor(value.interpreter, value.value, value.note)  # as it is now: `x[i] = v` rebinds the handle
+            key = (id(value.interpreter), id(value.value), id(value.note))
+        if key not in self._atoms:
+            if isinstance(value, Tensor) and self.close:
+                var = Var.of(value.type, value.name)
+                self.captured.append(value)
+                self.captured_vars.append(var)
+                self._atoms[key] = (value, var)
+            else:
+                self._atoms[key] = (value, Const(value, type_of_value(value)))
+        return self._atoms[key][1]
+
+    def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
+        inputs = tuple([self.atom(operand) for operand in operands])
+        types = primitive.type(*[atom.type for atom in inputs])
+        code, offset = self.place or source.here(3) or (None, 0)
+        outputs = tuple([Var.of(t) for t in (types if primitive.multiple else (types,))])
+        node = Node(primitive, inputs, outputs, code, offset, next(counter), None, None, self.backward > 0)
+        for index, var in enumerate(outputs):
+            var.node, var.index = node, index
+        self.nodes.append(node)
+        tensors = tuple([Tensor(self, None, var) for var in outputs])
+        return tensors if primitive.multiple else tensors[0]
+
+
+def stage(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[str | None] = (), close: bool = False,
+          name: str = "graph") -> tuple[Graph, list[Any]]:  # fmt: skip
+    """The graph of a function from flat values to a list of flat values, and the outer tensors it captured.
+
+    The captured tensors are the leading inputs of the graph if `close` is set; otherwise they are constants in it.
+    """
+    with Stage(close) as interpreter:
+        given = [interpreter.input(t, n) for t, n in itertools.zip_longest(types, names)]
+        vars = [tensor.note for tensor in given]
+        outputs = [interpreter.atom(out) for out in fn(*given)]
+    nodes = live_nodes(interpreter.nodes, outputs)
+    return Graph((*interpreter.captured_vars, *vars), nodes, outputs, name), interpreter.captured
+
+
+def live_nodes(nodes: Sequence[Node], outputs: Sequence[Atom]) -> list[Node]:
+    """The nodes that the outputs depend on, in order."""
+    needed = {atom for atom in outputs if isinstance(atom, Var)}
+    live = []
+    for node in reversed(nodes):
+        if any(out in needed for out in node.outputs or ()):
+            live.append(node)
+            needed.update(atom for atom in node.inputs if isinstance(atom, Var))
+    return live[::-1]
+
+
+def evaluate(graph: Graph, *values: Any) -> list[Any]:
+    """Run a graph node by node on flat values: arrays, or tensors of any transform."""
+    if len(values) != len(graph.inputs):
+        raise WengertError(f"{graph!r} was called with {len(values)} values", "give one value per input")
+    known: dict[Var, Any] = dict(zip(graph.inputs, values, strict=True))
+    for node in graph.nodes:
+        operands = [known[atom] if isinstance(atom, Var) else atom.value for atom in node.inputs]
+        outs = bind(node.primitive, *operands)
+        for var, out in zip(node.outputs or (), outs if node.primitive.multiple else (outs,), strict=True):
+            known[var] = out
+    return [known[atom] if isinstance(atom, Var) else atom.value for atom in graph.outputs]

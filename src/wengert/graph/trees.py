@@ -1,0 +1,69 @@
+"""Containers (tuples, lists, dictionaries, named tuples, registered classes) through optree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import optree
+
+from ..errors import TreeMismatchError
+from ..source import Source
+
+Structure = optree.PyTreeSpec
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """Leaves and structure. `None` is a leaf-less container, as in JAX and PyTorch."""
+    leaves, structure = optree.tree_flatten(tree)
+    return leaves, structure
+
+
+def unflatten(structure: Structure, leaves: Any) -> Any:
+    return optree.tree_unflatten(structure, leaves)
+
+
+def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Apply `fn` to corresponding leaves of trees of the same structure.
+
+    >>> tree_map(lambda a, b: a + b, {"w": 1, "b": [2]}, {"w": 10, "b": [20]})
+    {'w': 11, 'b': [22]}
+    """
+    leaves, structure = flatten(tree)
+    others = [flatten_as(structure, other, "tree_map") for other in rest]
+    return unflatten(structure, [fn(*items) for items in zip(leaves, *others, strict=True)])
+
+
+def paths(structure: Structure, root: str = "") -> list[str]:
+    """A readable name for every leaf: `['w']`, `[0].bias`.
+
+    >>> paths(flatten({"w": 1, "b": [2, 3]})[1], "p")
+    ["p['b'][0]", "p['b'][1]", "p['w']"]
+    """
+    return [root + accessor.codify("") for accessor in structure.accessors()]
+
+
+def flatten_as(structure: Structure, tree: Any, what: str, root: str = "", source: Source | None = None) -> list[Any]:
+    """The leaves of `tree`, which must have `structure`; otherwise an error that names the first leaf that differs."""
+    leaves, found = flatten(tree)
+    if found == structure:
+        return leaves
+    wanted_paths, found_paths = paths(structure, root), paths(found, root)
+    missing = [path for path in wanted_paths if path not in found_paths]
+    extra = [path for path in found_paths if path not in wanted_paths]
+    if missing or extra:
+        detail = "; ".join(
+            text
+            for text in (
+                f"missing leaf {missing[0] or 'at the root'}" if missing else "",
+                f"unexpected leaf {extra[0] or 'at the root'}" if extra else "",
+            )
+            if text
+        )
+    else:
+        detail = "the same leaves in different containers"
+    raise TreeMismatchError(
+        f"{what}: containers differ: {detail}\n  expected: {structure}\n  found:    {found}",
+        "give it the same nesting of tuples, lists and dictionaries",
+        source,
+    )

@@ -1,0 +1,213 @@
+"""Addition, multiplication, division, powers, absolute value, rounding, and the parts of complex numbers."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.interpreter import is_traced, type_of_value
+from ..graph.types import ArrayType, is_inexact
+from ..settings import settings
+from .families import Elementwise, by_operator, elementwise, integers, reals, vocabulary
+
+
+def _inexact(*types: ArrayType) -> Any:
+    """NumPy's promotion, with integers going to float64."""
+    dtype = np.result_type(*(t.promotes_as for t in types))
+    return dtype if is_inexact(dtype) else np.dtype(np.float64)
+
+
+# Zero is 0 here wherever the multiplicand is: see `strong_multiply`.
+add = elementwise("add", np.add, 1, 1, facts=("commutative", "associative"), doc="x + y")
+subtract = elementwise("subtract", np.subtract, 1, -1, doc="x - y")
+negative = elementwise("negative", np.negative, -1, facts=("odd", "zero at zero"), doc="-x")
+positive = elementwise("positive", np.positive, 1, facts=("zero at zero",), doc="+x")
+multiply = elementwise(
+    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("commutative", "associative", "bilinear"), doc="x * y"
+)
+
+
+def _strong_product(ct: Any, factor: Any) -> Any:
+    product = np.multiply(ct, factor)
+    if product.dtype.kind not in "fc" or not np.isnan(product).any():
+        return product
+    zero = (np.equal(ct, 0)) | (np.equal(factor, 0) & np.isinf(ct))
+    return np.where(zero, product.dtype.type(0), product)[()]
+
+
+class StrongMultiply(Elementwise, abstract=True):
+    """`strong_multiply`, which is a plain product when the setting `strong_zero` is off."""
+
+    def __call__(self, *operands: Any) -> Any:
+        if not settings.strong_zero:
+            return multiply(*operands)
+        ct, factor = operands
+        if is_traced(ct) or is_traced(factor):
+            if not is_traced(factor) and np.isfinite(factor).all():  # a finite constant needs no care
+                return multiply(ct, factor)
+            return super().__call__(ct, factor)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return _strong_product(ct, factor)
+
+
+strong_multiply = elementwise(
+    "strong_multiply",
+    _strong_product,
+    lambda y: y,
+    lambda x: x,
+    dtypes=lambda *types: np.result_type(*(t.promotes_as for t in types)),
+    facts=("bilinear",),
+    family=StrongMultiply,
+    doc="Product of a cotangent (or tangent) and a local derivative, in which an exact zero wins over an "
+    "infinity and a zero cotangent over NaN (Enzyme's strong zero). This is what makes the derivative of a "
+    "branch masked by `where` zero and not NaN.",
+)
+
+divide = elementwise(
+    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3), doc="x / y"
+)
+reciprocal = elementwise("reciprocal", np.reciprocal, lambda out: -out * out, samples=reals(0.5, 3), doc="1 / x")
+square = elementwise("square", np.square, lambda x: 2 * x, facts=("even", "zero at zero"), doc="x**2")
+sqrt = elementwise(
+    "sqrt", np.sqrt, lambda out: 0.5 / out, facts=("increasing", "zero at zero"), samples=reals(0.5, 3),
+    doc="Square root; the derivative at 0 is infinite, and 0 under a zero cotangent.",
+)  # fmt: skip
+cbrt = elementwise(
+    "cbrt", np.cbrt, lambda out: 1 / (3 * out * out), facts=("odd", "increasing", "zero at zero"),
+    samples=reals(0.5, 3), complex=False, doc="Real cube root",
+)  # fmt: skip
+
+
+def _power_slope_base(x: Any, y: Any) -> Any:
+    """d(x**y)/dx = y x**(y-1), with 0 where y is 0 (also at x = 0, where x**0 is 1 for every x)."""
+    zero = vocabulary.equal(y, 0)
+    return vocabulary.where(zero, 0.0, y * power(x, vocabulary.where(zero, 1.0, y - 1)))
+
+
+def _power_slope_exponent(x: Any, out: Any) -> Any:
+    """d(x**y)/dy = x**y log(x), with 0 at x = 0, where 0**y is constant for y > 0."""
+    zero = vocabulary.equal(x, 0)
+    return out * vocabulary.where(zero, 0.0, vocabulary.log(vocabulary.where(zero, 1.0, x)))
+
+
+power = elementwise(
+    "power", np.power, _power_slope_base, _power_slope_exponent, samples=[reals(0.5, 3), reals(-2, 2)],
+    doc="x**y. Subgradients: x**0 has derivative 0 in x everywhere, 0**y has derivative 0 in y.",
+)  # fmt: skip
+
+
+absolute = elementwise(
+    "abs", np.absolute, lambda x: conj(sign(x)), facts=("even", "zero at zero"), samples=reals(0.2, 3),
+    dtypes=lambda x: np.empty(0, x.dtype).real.dtype, doc="|x|, with derivative 0 at 0",
+)  # fmt: skip
+sign = elementwise(
+    "sign", np.sign, 0, facts=("odd", "zero at zero"), samples=reals(0.2, 3), complex=False,
+    doc="Sign of a real number; derivative 0",
+)  # fmt: skip
+
+floor = elementwise("floor", np.floor, facts=("increasing", "zero at zero"), complex=False, doc="Rounded down")
+ceil = elementwise("ceil", np.ceil, facts=("increasing", "zero at zero"), complex=False, doc="Rounded up")
+trunc = elementwise("trunc", np.trunc, facts=("odd", "zero at zero"), complex=False, doc="Rounded towards 0")
+rint = elementwise("rint", np.rint, facts=("odd", "zero at zero"), doc="Rounded to nearest, ties to even")
+floor_divide = elementwise(
+    "floor_divide", np.floor_divide, samples=reals(0.5, 3), complex=False, doc="floor(x / y)"
+)
+remainder = elementwise(
+    "remainder", np.remainder, 1, lambda x, y: -floor_divide(x, y), samples=[reals(0.1, 0.4), reals(0.5, 3)],
+    complex=False, doc="x - y floor(x/y), with the sign of y",
+)  # fmt: skip
+fmod = elementwise(
+    "fmod", np.fmod, 1, lambda x, y: -trunc(x / y), samples=[reals(0.1, 0.4), reals(0.5, 3)], complex=False,
+    doc="x - y trunc(x/y), with the sign of x",
+)  # fmt: skip
+copysign = elementwise(
+    "copysign", np.copysign, lambda x, y: sign(x) * copysign(1.0, y), 0, samples=reals(0.2, 3), complex=False,
+    doc="|x| with the sign of y",
+)  # fmt: skip
+nextafter = elementwise(
+    "nextafter", np.nextafter, complex=False, arity=2,
+    not_differentiable="it steps between neighbouring floating-point numbers", doc="Next float after x towards y",
+)  # fmt: skip
+gcd = elementwise("gcd", np.gcd, samples=integers(1, 30), complex=False, doc="Greatest common divisor of integers")
+lcm = elementwise("lcm", np.lcm, samples=integers(1, 30), complex=False, doc="Least common multiple of integers")
+
+# Ties share equally: at x == y each operand gets half of the derivative.
+
+
+def _share(x: Any, out: Any, other: Any) -> Any:
+    mine = vocabulary.equal(x, out)
+    return vocabulary.where(mine, vocabulary.where(vocabulary.equal(other, out), 0.5, 1.0), 0.0)
+
+
+maximum = elementwise(
+    "maximum", np.maximum, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
+    facts=("commutative", "associative", "idempotent", "increasing"),
+    doc="Larger of x and y; NaN if either is. At ties each operand gets half of the derivative.",
+)  # fmt: skip
+minimum = elementwise(
+    "minimum", np.minimum, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
+    facts=("commutative", "associative", "idempotent", "increasing"),
+    doc="Smaller of x and y; NaN if either is. At ties each operand gets half of the derivative.",
+)  # fmt: skip
+fmax = elementwise(
+    "fmax", np.fmax, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
+    facts=("commutative",), complex=False, doc="Larger of x and y, ignoring NaN; ties share equally",
+)  # fmt: skip
+fmin = elementwise(
+    "fmin", np.fmin, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
+    facts=("commutative",), complex=False, doc="Smaller of x and y, ignoring NaN; ties share equally",
+)  # fmt: skip
+
+# Complex numbers. Cotangents pair with tangents as Re(sum(ct * t)), so a rule is the transpose, without
+# conjugation; the public functions conjugate once at the end, so that x - lr * grad descends. A real result
+# of a complex operand takes the real part of (tangent * derivative), which `match` does: Im(t) = Re(-i t).
+
+
+def _real_dtype(x: ArrayType) -> Any:
+    return np.empty(0, x.dtype).real.dtype
+
+
+real = elementwise("real", np.real, 1, dtypes=_real_dtype, facts=("linear", "zero at zero"), doc="Real part")
+imag = elementwise(
+    "imag", np.imag, lambda: -1j, dtypes=_real_dtype, facts=("linear", "zero at zero"), doc="Imaginary part"
+)
+angle = elementwise(
+    "angle", np.angle, lambda x: -1j / vocabulary.where(vocabulary.equal(x, 0), 1.0, x), dtypes=_real_dtype,
+    samples=reals(0.2, 3), doc="Argument of a complex number; derivative 0 for real ones",
+)  # fmt: skip
+
+
+class Conjugate(Elementwise, abstract=True):
+    """Linear over the real numbers only: the tangent itself is conjugated."""
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
+        return self(tangents[0])
+
+    def pullback(self, mask: int) -> tuple[Any, Any]:
+        return lambda operands, out: (), lambda ct, saved, inputs, times: (self(ct),)
+
+    def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
+        return (self(ct),)
+
+
+_conjugate = elementwise("conj", np.conjugate, 1, facts=("linear", "zero at zero"), family=Conjugate, doc="Conjugate")
+
+
+def conj(x: Any) -> Any:
+    """Complex conjugate; a real operand is returned as it is."""
+    return _conjugate(x) if type_of_value(x).dtype.kind == "c" else x
+
+
+for _primitive, _operate in ((add, operator.add), (subtract, operator.sub), (multiply, operator.mul), (divide, operator.truediv),
+                             (negative, operator.neg)):  # fmt: skip
+    by_operator(_primitive, _operate)
+
+vocabulary.add = add
+vocabulary.multiply = multiply
+vocabulary.strong_multiply = strong_multiply
+vocabulary.negative = negative
+
+vocabulary.absolute = absolute

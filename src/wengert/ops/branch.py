@@ -1,0 +1,98 @@
+"""`switch` (and cond): one of several closed graphs runs, chosen by an integer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DtypeError, IndexOutOfBoundsError, ShapeError
+from ..graph.graph import Graph
+from ..graph.interpreter import bind
+from ..graph.primitive import Sample
+from ..graph.run import runner
+from ..graph.stage import evaluate
+from ..graph.types import ArrayType
+from .compare import where
+from .control_flow import ControlFlow, Flags, out_types, pick, sample_graph, spread
+from .families import batch_size, shape_of, vocabulary
+from .shape import move_axis, reshape
+
+
+class Switch(ControlFlow):
+    """Runs the branch that an integer selects: `branches[index](*operands)`."""
+
+    name = "switch"
+    params = ("branches",)
+
+    @property
+    def subgraphs(self) -> tuple[tuple[str, Graph], ...]:
+        return tuple((f"branch {k}", graph) for k, graph in enumerate(self.branches))
+
+    def type(self, index: ArrayType, *types: ArrayType) -> tuple[ArrayType, ...]:
+        if index.shape != () or index.dtype.kind not in "iub":
+            raise DtypeError(f"switch: the index is {index}", "give an integer or boolean scalar")
+        first = out_types(self.branches[0])
+        for k, branch in enumerate(self.branches):
+            if out_types(branch) != first:
+                raise ShapeError(
+                    f"switch: branch 0 returns {list(first)}, branch {k} returns {list(out_types(branch))}",
+                    "make all branches return the same shapes and dtypes",
+                )
+        return first
+
+    def numpy(self, index: Any, *operands: Any) -> tuple[Any, ...]:
+        k = int(index)
+        if not 0 <= k < len(self.branches):
+            raise IndexOutOfBoundsError(
+                f"switch: index {k} with {len(self.branches)} branches", "give 0 <= index < branches"
+            )
+        return runner(self.branches[k])(*operands)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], jvp_graph: Any) -> Any:  # type: ignore[override]
+        moving = [t is not None for t in tangents[1:]]
+        moved = [any(flags) for flags in zip(*(jvp_graph(b, moving)[1] for b in self.branches), strict=True)]
+        branches = tuple(jvp_graph(b, moving, moved)[0] for b in self.branches)
+        outs = bind(Switch(branches), *primals, *pick(tangents[1:], moving))
+        count = len(moved)
+        return outs[:count], spread(outs[count:], moved)
+
+    def forward_pass(self, operands: Sequence[Any], needed: Flags, split: Any) -> tuple[Any, Any]:
+        return bind(self, *operands), ()
+
+    def backward_pass(
+        self, cts: Sequence[Any], operands: Sequence[Any], saved: Any, needed: Flags, vjp_graph: Any
+    ) -> list[Any]:
+        arriving = [ct is not None for ct in cts]
+        branches = tuple(vjp_graph(b, needed[1:], arriving) for b in self.branches)
+        found = bind(Switch(branches), *operands, *pick(cts, arriving))
+        return [None, *spread(found, needed[1:])]
+
+    def batch(self, operands: Sequence[Any], axes: Sequence[int | None], batch_graph: Any) -> tuple[Any, Any]:
+        size = batch_size(operands, axes)
+        index, *rest = operands
+        batched = [a is not None for a in axes[1:]]
+        moved = [x if a is None else move_axis(x, a, 0) for x, a in zip(rest, axes[1:], strict=True)]
+        carried = [any(flags) for flags in zip(*(batch_graph(b, batched, size)[1] for b in self.branches), strict=True)]
+        if axes[0] is None:
+            branches = tuple(batch_graph(b, batched, size, carried)[0] for b in self.branches)
+            outs = bind(Switch(branches), index, *moved)
+            return outs, tuple(0 if c else None for c in carried)
+        # Lanes choose differently: every branch runs on all lanes, and each lane takes its own result.
+        results = [evaluate(batch_graph(b, batched, size, True)[0], *moved) for b in self.branches]
+        lane = move_axis(index, axes[0], 0)
+        chosen = []
+        for outs in zip(*results, strict=True):
+            total = outs[-1]
+            column = reshape(lane, (size, *(1,) * (len(shape_of(total)) - 1)))
+            for k in range(len(outs) - 2, -1, -1):
+                total = where(vocabulary.equal(column, k), outs[k], total)
+            chosen.append(total)
+        return tuple(chosen), (0,) * len(chosen)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        graphs = tuple(sample_graph(k) for k in range(2))
+        yield cls(graphs), (np.int64(1), rng.normal(size=3), rng.normal(size=3))
+        yield cls(graphs), (np.bool_(False), rng.normal(size=3), rng.normal(size=3))

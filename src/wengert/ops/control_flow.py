@@ -1,0 +1,103 @@
+"""What branches and loops share: flags for what moves, and closed graphs in another order of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.graph import Graph
+from ..graph.interpreter import type_of_value
+from ..graph.primitive import Primitive
+from ..graph.stage import stage
+from ..graph.types import ArrayType, is_inexact
+from .families import vocabulary
+from .reduce import sum_axes
+from .trigonometric import sin
+
+Flags = Sequence[bool]
+
+
+def strong(types: Sequence[ArrayType]) -> tuple[ArrayType, ...]:
+    return tuple(t._replace(weak=False) for t in types)
+
+
+def out_types(graph: Graph) -> tuple[ArrayType, ...]:
+    return strong([atom.type for atom in graph.outputs])
+
+
+def carries_derivative(graph: Graph, active: Flags) -> list[bool]:
+    """Which outputs have a derivative with respect to the inputs that are active."""
+    moving = {var for var, a in zip(graph.inputs, active, strict=True) if a and is_inexact(var.dtype)}
+    for node in graph.nodes:
+        if node.primitive.differentiable and any(atom in moving for atom in node.inputs):
+            moving.update(out for out in node.outputs or () if is_inexact(out.dtype))
+    return [atom in moving for atom in graph.outputs]
+
+
+def fixed_point(step: Callable[[list[bool]], Sequence[bool]], start: Flags) -> list[bool]:
+    """The least set of flags that contains `start` and that `step` adds nothing to."""
+    flags = list(start)
+    while True:
+        grown = [a or b for a, b in zip(flags, step(flags), strict=True)]
+        if grown == flags:
+            return flags
+        flags = grown
+
+
+def pick(values: Sequence[Any], flags: Flags) -> list[Any]:
+    return [value for value, flag in zip(values, flags, strict=True) if flag]
+
+
+def spread(values: Sequence[Any], flags: Flags) -> list[Any]:
+    """The inverse of `pick`, with None elsewhere."""
+    given = iter(values)
+    return [next(given) if flag else None for flag in flags]
+
+
+class ControlFlow(Primitive, abstract=True):
+    """Base: several outputs, graphs among the parameters."""
+
+    multiple = True
+    higher_order = True
+
+
+def rearranged(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> Graph:
+    """The same graph with inputs and outputs in another order."""
+
+    def make() -> Graph:
+        return graph.replace(inputs=[graph.inputs[k] for k in inputs], outputs=[graph.outputs[k] for k in outputs])
+
+    return graph.cached(("rearranged", tuple(inputs), tuple(outputs)), make)  # type: ignore[no-any-return]
+
+
+def compact(values: Sequence[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def zeros_of(t: ArrayType) -> Any:
+    return np.zeros(t.shape, t.dtype)[()]
+
+
+def var_type(value: Any) -> ArrayType:
+    return type_of_value(value)._replace(weak=False)
+
+
+def slice_type(value: Any) -> ArrayType:
+    t = type_of_value(value)
+    return ArrayType(t.shape[1:], t.dtype)
+
+
+def sample_graph(kind: int) -> Graph:
+    """Small graphs for the tests: two branches, a body to scan, the body and condition of a while loop."""
+    vector = ArrayType((3,), np.dtype(np.float64))
+    scalar = ArrayType((), np.dtype(np.float64))
+    programs: list[tuple[Callable[..., Any], list[ArrayType]]] = [
+        (lambda x, y: [x * sin(y), x], [vector, vector]),
+        (lambda x, y: [x + y, y * y], [vector, vector]),
+        (lambda w, c, x: [sin(c * w) + x, c * x], [vector, vector, vector]),
+        (lambda w, c: [sin(c) * w + 0.1 * c], [scalar, vector]),
+        (lambda c: [vocabulary.less(0.01, sum_axes(c * c, (0,)))], [vector]),
+    ]
+    return stage(programs[kind][0], programs[kind][1])[0]

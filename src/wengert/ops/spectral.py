@@ -1,0 +1,371 @@
+"""Eigenvalues, singular values and what is made of them.
+
+Eigenvectors turn at the rate (V^H dA V)_ij / (w_j - w_i), which has no value where eigenvalues coincide. Yet a
+function of eigenvalues and eigenvectors may well have a derivative there: the exponential V diag(exp w) V^H does.
+Its derivative is the limit of derivatives at V diag(w + eps d) V^H, with d distinct among equal eigenvalues, for
+eps -> 0. To take the limit exactly, `split` gives the eigenvalues an infinitesimal part eps d wherever some
+coincide while a derivative is being taken; from there on numbers are Laurent series in eps (`transforms.series`),
+1/(w_j - w_i) is a pole, and the result is the term of order 0. Poles cancel if the derivative exists. If one is
+left, the function depends on the arbitrary choice of vectors, which gives `DegenerateWarning`. Singular values
+that coincide or vanish, and eigenvalues of diagonalisable general matrices, go the same way.
+
+Eigenvectors are determined up to a phase; derivatives are those for which v does not turn in its own direction:
+v^H dv = 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DegenerateWarning
+from ..graph.interpreter import bind, type_of_value
+from ..graph.primitive import Sample
+from ..graph.types import ArrayType
+from ..settings import settings
+from .arithmetic import absolute, conj, multiply, real, subtract
+from .compare import where
+from .families import Elementwise, elementwise, reals, shape_of, vocabulary
+from .factor import hermitian
+from .index import slice_axis
+from .matmul import adjoint, matmul, swap
+from .reduce import Max
+from .shape import broadcast_to, convert, reshape
+from .solve import SquareMatrix, Stacked, _complex, check_matrix, diagonals, prepared, real_dtype, working_dtype
+from .solve import solve as solve_system
+
+
+def tolerance(dtype: np.dtype[Any]) -> float:
+    """Relative distance below which two eigenvalues count as equal.
+
+    At distance d the usual formula loses eps/d, and treating the values as equal costs d; between the two,
+    nearer to round-off, since values that are equal in exact arithmetic come out within a few eps.
+    """
+    return float(np.finfo(dtype).eps) ** 0.6
+
+
+def _inverse_gap(x: Any, scale: Any) -> Any:
+    x = np.asarray(x)
+    closed = np.abs(x) <= tolerance(x.dtype) * np.asarray(scale)
+    if not closed.any():
+        return np.reciprocal(x)
+    if settings.degenerate == "nan":
+        return np.where(closed, x.dtype.type(np.nan), 1 / np.where(closed, 1, x))
+    warnings.warn(
+        "equal eigenvalues or singular values in a derivative inside a loop or branch, where the limit cannot be taken: "
+        "the part that depends on their difference is left out",
+        DegenerateWarning,
+        stacklevel=2,
+    )
+    return np.where(closed, x.dtype.type(0), 1 / np.where(closed, 1, x))
+
+
+class InverseGap(Elementwise, abstract=True):
+    """1/x for a difference of eigenvalues, where a difference that is 0 stands for an infinitesimal one."""
+
+    def series(self, gap: Sequence[Any], scale: Any, count: int) -> tuple[int, list[Any]]:
+        """The Laurent series of 1/gap: lowest order, and coefficients up to order `count - 1`."""
+        first = gap[0]
+        closed = np.abs(first) <= tolerance(first.dtype) * scale
+        coefficients = [*gap, *(np.zeros_like(first) for _ in range(count + 1 - len(gap)))]
+        if not closed.any():
+            return 0, _reciprocal(coefficients[:count])
+        shifted = [np.where(closed, high, low) for low, high in zip(coefficients, coefficients[1:], strict=False)]
+        stuck = closed & (shifted[0] == 0)
+        shifted[0] = np.where(stuck, np.nan, shifted[0])
+        found = _reciprocal(shifted)
+        zero = np.zeros_like(first)
+        before = [zero, *found[:-1]]
+        return -1, [np.where(closed, high, low) for low, high in zip(before, found, strict=True)]
+
+
+def _reciprocal(series: Sequence[Any]) -> list[Any]:
+    """Coefficients of 1/series, for a leading coefficient that is not 0."""
+    found = [1 / series[0]]
+    for k in range(1, len(series)):
+        found.append(-found[0] * sum(series[j] * found[k - j] for j in range(1, k + 1)))
+    return found
+
+
+inverse_gap = elementwise(
+    "inverse_gap", _inverse_gap, lambda out: -out * out, 0, samples=[reals(0.5, 3), reals(0.5, 1)], family=InverseGap,
+    dtypes=lambda x, scale: x.dtype,
+    doc="1/x for a difference x of eigenvalues of size `scale`; the setting `degenerate` says what happens at 0.",
+)  # fmt: skip
+
+
+def gaps(w: Any) -> tuple[Any, Any, Any]:
+    """w_j - w_i with 1 on the diagonal, the scale of w, and the mask of what is off the diagonal."""
+    shape = shape_of(w)
+    n = shape[-1]
+    scale = largest(w)
+    across = subtract(reshape(w, (*shape[:-1], 1, n)), reshape(w, (*shape, 1)))
+    return across + np.eye(n, dtype=type_of_value(w).dtype), scale, ~np.eye(n, dtype=bool)
+
+
+def largest(w: Any) -> Any:
+    """The largest absolute value, as a 1-by-1 matrix, cut from the derivative; 1 where all are 0."""
+    shape = shape_of(w)
+    if not shape[-1]:
+        return np.ones((*shape[:-1], 1, 1))
+    size = vocabulary.stop_gradient(absolute(w))
+    top = bind(Max.of((len(shape) - 1,)), size)
+    return reshape(where(vocabulary.equal(top, 0), 1.0, top), (*shape[:-1], 1, 1))
+
+
+def rotation_rates(w: Any) -> Any:
+    """K_ij = 1/(w_j - w_i), 0 on the diagonal."""
+    gap, scale, apart = gaps(w)
+    return where(apart, inverse_gap(gap, scale), type_of_value(w).dtype.type(0))
+
+
+def directions(w: Any, with_zero: bool = False) -> Any:
+    """Distinct numbers for those of the values w that coincide (or vanish, if that counts); None if none do."""
+    n = w.shape[-1]
+    if not w.size:
+        return None
+    top = np.abs(w).max(-1, keepdims=True)
+    top = np.where(top == 0, 1, top)
+    limit = tolerance(w.dtype) * top
+    if with_zero or w.dtype.kind == "f":  # in order: neighbours tell
+        near = np.abs(np.diff(w, axis=-1)) <= limit
+        if with_zero:
+            near_zero = w <= limit
+            if not near.any() and not near_zero.any():
+                return None
+        elif not near.any():
+            return None
+    equal = (np.abs(w[..., None, :] - w[..., :, None]) <= limit[..., None]) & ~np.eye(n, dtype=bool)
+    chosen = equal.any(-1)
+    if with_zero:
+        chosen |= w <= limit
+    if not chosen.any():
+        return None
+    order = np.arange(n, 0, -1) if with_zero else np.arange(1, n + 1)
+    return np.where(chosen, order * top / n, 0).astype(w.dtype)
+
+
+class Spectral(Stacked, abstract=True):
+    """A decomposition whose values may coincide; `values_at` is their place among the outputs."""
+
+    multiple = True
+    values_at = 0
+    with_zero = False
+
+    def split(self, outs: Any, order: int) -> Any:
+        """The outputs with an infinitesimal part for values that coincide, good for `order` derivatives."""
+        if settings.degenerate != "limit":
+            return outs
+        return vocabulary.split_values(outs, self.values_at, lambda w: directions(w, self.with_zero), order)
+
+
+class Eigh(Spectral):
+    """Eigenvalues (ascending) and orthonormal eigenvectors of the Hermitian part (A + A^H)/2.
+
+    With M = V^H dA V: dw = diag M, dV = V (K * M), K_ij = 1/(w_j - w_i). A gradient with respect to A is Hermitian.
+    """
+
+    name = "eigh"
+
+    def type(self, a: ArrayType) -> Any:
+        shape, dtype = check_matrix(a, "eigh"), working_dtype(a, "eigh")
+        return ArrayType(shape[:-1], real_dtype(dtype)), ArrayType(shape, dtype)
+
+    def numpy(self, a: Any) -> Any:
+        return tuple(np.linalg.eigh(0.5 * (a + np.swapaxes(a, -1, -2).conj())))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
+        w, v = out
+        inside = matmul(matmul(adjoint(v), hermitian(tangents[0])), v)
+        return real(diagonals(inside)), matmul(v, multiply(inside, rotation_rates(w)))
+
+    def saves(self, mask: int, count: int) -> tuple[int, ...]:
+        return (1,)
+
+    def vjp(self, ct: Any, operands: Sequence[Any], out: Any, needed: Sequence[bool]) -> Sequence[Any]:
+        (w, v), (gw, gv) = out, ct
+        inside = None
+        if gv is not None:  # V^T ct, the transpose of the rule above
+            inside = multiply(matmul(swap(v), gv), rotation_rates(w))
+        if gw is not None:
+            n = shape_of(w)[-1]
+            on = multiply(reshape(gw, (*shape_of(gw), 1)), np.eye(n, dtype=type_of_value(w).dtype))
+            inside = on if inside is None else inside + on
+        found = matmul(matmul(conj(v), inside), swap(v))
+        return (hermitian(found),)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        yield cls(), (rng.normal(size=(3, 3)),)
+        yield cls(), (rng.normal(size=(2, 2, 2)),)
+        yield cls(), (np.zeros((0, 0)),)
+
+
+def eigh(a: Any) -> Any:
+    """(eigenvalues, eigenvectors) of a Hermitian matrix."""
+    return bind(Eigh.of(), prepared(a, "eigh"))
+
+
+class SVD(Spectral):
+    """A = U diag(s) V^H with s descending; the outputs are U, s, V^H.
+
+    With P = U^H dA V: ds = Re diag P, and U, V turn at the rates (K- * (P + P^H) +- K+ * (P - P^H)) / 2, where
+    K-_ij = 1/(s_j - s_i) off the diagonal and K+_ij = 1/(s_j + s_i). With `full`, the surplus columns are
+    determined up to a rotation among themselves only; their derivative is the one without such a rotation.
+    """
+
+    name = "svd"
+    params = ("full",)
+    values_at = 1
+    with_zero = True
+
+    def type(self, a: ArrayType) -> Any:
+        *lead, m, n = check_matrix(a, "svd", square=False)
+        dtype, k = working_dtype(a, "svd"), min(m, n)
+        rows, columns = (m, n) if self.full else (k, k)
+        return ArrayType((*lead, m, rows), dtype), ArrayType((*lead, k), real_dtype(dtype)), ArrayType((*lead, columns, n), dtype)
+
+    def numpy(self, a: Any) -> Any:
+        return tuple(np.linalg.svd(a, full_matrices=self.full))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
+        da, (u, s, vh) = tangents[0], out
+        m, n = shape_of(da)[-2:]
+        k, rank = min(m, n), len(shape_of(da))
+        if not k:
+            return None, None, None
+        u1 = slice_axis(u, rank - 1, 0, k) if self.full and m > k else u
+        v1h = slice_axis(vh, rank - 2, 0, k) if self.full and n > k else vh
+        dtype = type_of_value(s).dtype
+        right = matmul(da, adjoint(v1h))
+        p = matmul(adjoint(u1), right)
+        ds = real(diagonals(p))
+        gap, scale, apart = gaps(s)
+        shape = shape_of(s)
+        total = reshape(s, (*shape[:-1], 1, k)) + reshape(s, (*shape, 1))
+        zero = dtype.type(0)
+        minus = multiply(p + adjoint(p), where(apart, inverse_gap(gap, scale), zero))
+        if type_of_value(da).dtype.kind == "c":
+            plus = inverse_gap(total, scale)
+        else:  # the diagonal of P - P^H is 0
+            plus = where(apart, inverse_gap(where(apart, total, scale), scale), zero)
+        plus = multiply(p - adjoint(p), plus)
+        du = matmul(u1, 0.5 * (minus + plus))
+        dv = matmul(adjoint(v1h), 0.5 * (minus - plus))
+        if m > k or n > k:
+            inverse = inverse_gap(reshape(s, (*shape[:-1], 1, k)), scale)
+        if m > k:
+            du = du + multiply(right - matmul(u1, p), inverse)
+        if n > k:
+            left = matmul(adjoint(da), u1)
+            dv = dv + multiply(left - matmul(adjoint(v1h), adjoint(p)), inverse)
+        dvh = adjoint(dv)
+        if self.full and m > k:
+            surplus = slice_axis(u, rank - 1, k, m)
+            du = vocabulary.concatenate([du, -matmul(u1, matmul(adjoint(du), surplus))], rank - 1)
+        if self.full and n > k:
+            surplus = slice_axis(vh, rank - 2, k, n)
+            dvh = vocabulary.concatenate([dvh, -matmul(matmul(surplus, dv), v1h)], rank - 2)
+        return du, ds, dvh
+
+    def saves(self, mask: int, count: int) -> tuple[int, ...]:
+        return (1,)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        yield cls(False), (rng.normal(size=(3, 3)),)
+        yield cls(False), (rng.normal(size=(2, 3, 2)),)
+        yield cls(False), (rng.normal(size=(2, 4)),)
+        yield cls(True), (rng.normal(size=(3, 3)),)
+        yield cls(False), (np.zeros((0, 2)),)
+
+
+def svd(a: Any, full: bool = False) -> Any:
+    """(U, s, V^H)."""
+    return bind(SVD.of(bool(full)), prepared(a, "svd"))
+
+
+class Eig(Spectral):
+    """Eigenvalues and eigenvectors of a general matrix, always complex (so that the dtype does not depend on numbers).
+
+    With M = V^-1 dA V: dw = diag M, dV = V (K * M), less its part along V itself (columns keep length 1 and phase).
+    """
+
+    name = "eig"
+
+    def type(self, a: ArrayType) -> Any:
+        shape, dtype = check_matrix(a, "eig"), np.result_type(working_dtype(a, "eig"), np.complex64)
+        return ArrayType(shape[:-1], dtype), ArrayType(shape, dtype)
+
+    def numpy(self, a: Any) -> Any:
+        w, v = np.linalg.eig(a)
+        dtype = np.result_type(a.dtype, np.complex64)
+        return w.astype(dtype), v.astype(dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
+        w, v = out
+        da = convert(tangents[0], type_of_value(v).dtype)
+        inside = solve_system(v, matmul(da, v))
+        dv = matmul(v, multiply(inside, rotation_rates(w)))
+        along = diagonals(matmul(adjoint(v), dv))
+        return diagonals(inside), dv - multiply(v, reshape(along, (*shape_of(along)[:-1], 1, shape_of(along)[-1])))
+
+    def saves(self, mask: int, count: int) -> tuple[int, ...]:
+        return (1,)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        yield cls(), (np.triu(rng.normal(size=(3, 3)), 1) + np.diag([1.0, 2.5, 4.0]) + 0.1 * rng.normal(size=(3, 3)),)
+        yield cls(), (np.zeros((0, 0)),)
+
+
+def eig(a: Any) -> Any:
+    """(eigenvalues, eigenvectors) of a general matrix, complex."""
+    return bind(Eig.of(), prepared(a, "eig"))
+
+
+class Pinv(Stacked):
+    """The pseudo-inverse X of A, singular values up to `rcond` times the largest taken as 0.
+
+    dX = -X dA X + X X^H dA^H (1 - A X) + (1 - X A) dA^H X^H X (Golub and Pereyra 1973): the derivative among
+    matrices of the same rank, the only ones among which the pseudo-inverse is continuous.
+    """
+
+    name = "pinv"
+    params = ("rcond",)
+
+    def type(self, a: ArrayType) -> ArrayType:
+        *lead, m, n = check_matrix(a, "pinv", square=False)
+        return ArrayType((*lead, n, m), working_dtype(a, "pinv"))
+
+    def numpy(self, a: Any) -> Any:
+        return np.linalg.pinv(a, self.rcond)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
+        a, da, x = primals[0], tangents[0], out
+        m, n = shape_of(a)[-2:]
+        dah, xh = adjoint(da), adjoint(x)
+        dtype = real_dtype(type_of_value(x).dtype)
+        total = -matmul(matmul(x, da), x)
+        total = total + matmul(matmul(matmul(x, xh), dah), np.eye(m, dtype=dtype) - matmul(a, x))
+        return total + matmul(matmul(np.eye(n, dtype=dtype) - matmul(x, a), dah), matmul(xh, x))
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        yield cls(1e-15), (rng.normal(size=(3, 2)),)
+        yield cls(1e-15), (rng.normal(size=(2, 2, 3)),)
+        yield cls(1e-15), (_complex(rng, 3, 2),)
+        yield cls(1e-15), (np.zeros((0, 2)),)
+
+
+def pinv(a: Any, rcond: float | None = None) -> Any:
+    """The pseudo-inverse."""
+    a = prepared(a, "pinv")
+    if rcond is None:
+        rcond = 1e-15
+    return bind(Pinv.of(float(rcond)), a)
+
+

@@ -1,0 +1,392 @@
+"""The public face of reverse mode: `grad`, `value_and_grad`, `vjp`, and `variable(...).backward()`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackwardError, IntegerInputError, NonScalarOutputError
+from ..graph.graph import Graph
+from ..graph.interpreter import is_traced, symbolic_active, type_of_value
+from ..graph.nodes import Const, Node, Var
+from ..graph.tensor import Tensor
+from ..graph.trees import flatten, flatten_as, paths, unflatten
+from ..graph.types import is_inexact
+from ..ops.arithmetic import conj
+from ..ops.shape import zeros_like
+from .forward import check_tangent
+from .reverse import Record, ground
+from .trace import argument_names
+
+
+def lowered(record: Record, value: Any) -> Any:
+    """A result of one level of recording as a value of the level below."""
+    if is_traced(value) and value.interpreter is record:
+        return value.value
+    return record.lower(value)
+
+
+def unwrap_tree(record: Record, tree: Any) -> Any:
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [lowered(record, leaf) for leaf in leaves])
+
+
+def descent(ct: Any) -> Any:
+    """A cotangent as a gradient: conjugated, so that `x - lr * grad` descends; a 0-dimensional array as a scalar."""
+    ct = conj(ct)
+    return ct[()] if isinstance(ct, np.ndarray) and ct.ndim == 0 else ct
+
+
+def value_and_grad(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that returns the value and the gradient of a real scalar function, by reverse mode.
+
+    Parameters
+    ----------
+    fn : takes arrays in any containers and returns one real number (and anything else if `has_aux`).
+    argnums : the argument, or a sequence of arguments, to differentiate with respect to.
+    has_aux : `fn` returns (value, aux); aux is handed through.
+
+    Returns
+    -------
+    A function returning (value, gradient), or ((value, aux), gradient). The gradient has the containers of the
+    argument (a tuple of them if `argnums` is a sequence), the shapes and dtypes of its leaves. For a complex
+    leaf it is dL/dRe + i dL/dIm, so that `x - lr * grad` descends. A leaf that took no part, that is, that no
+    operation used, has None in a run on numbers and zeros in a static graph.
+
+    Raises
+    ------
+    NonScalarOutputError : the output is not one real number.
+    IntegerInputError : a leaf is integer or boolean.
+
+    Example
+    -------
+    >>> import wengert as wg, wengert.numpy as np
+    >>> wg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    """
+    several = not isinstance(argnums, int)
+    numbers: tuple[int, ...] = tuple(argnums) if several else (argnums,)  # type: ignore[arg-type]
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        for k in numbers:
+            if not -len(args) <= k < len(args):
+                raise BackwardError(
+                    f"grad with respect to argument {k}, but the function was called with {len(args)} arguments",
+                    "give argnums of arguments that are passed by position",
+                )
+        chosen = tuple(args[k] for k in numbers)
+        leaves, structure = flatten(chosen)
+        check_differentiable(leaves, structure, "grad")
+        names = argument_names(fn, args)
+        bounds = np.cumsum([0, *(len(flatten(arg)[0]) for arg in args)])
+        labels = [name for k in numbers for name in names[bounds[k % len(args)] : bounds[k % len(args) + 1]]]
+        with Record() as record:
+            tensors = [record.leaf(_plain(leaf), label) for leaf, label in zip(leaves, labels, strict=True)]
+            vars = [tensor.note for tensor in tensors]
+            new_args = list(args)
+            for k, value in zip(numbers, unflatten(structure, tensors), strict=True):
+                new_args[k] = value
+            result = fn(*new_args, **kwargs)
+        aux = None
+        if has_aux:
+            if not isinstance(result, (tuple, list)) or len(result) != 2:
+                raise NonScalarOutputError(
+                    "has_aux=True, but the function did not return a pair", "return (value, aux) from the function"
+                )
+            result, aux = result
+        value = check_scalar(record, result)
+        seeds = [(result.note, one_like(value))] if _belongs(record, result) else []
+        found = record.backward(seeds)
+        eager = not symbolic_active()
+        gradients = [
+            descent(found[var])
+            if var in found
+            else (None if eager and not hasattr(var, "used") else descent(zeros_like(leaf)))
+            for var, leaf in zip(vars, leaves, strict=True)
+        ]
+        gradient = unflatten(structure, gradients)
+        gradient = gradient if several else gradient[0]
+        return ((value, unwrap_tree(record, aux)), gradient) if has_aux else (value, gradient)
+
+    return wrapped
+
+
+def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns the gradient of a real scalar function; see `value_and_grad`.
+
+    With `has_aux` it returns (gradient, aux).
+
+    Example
+    -------
+    >>> import wengert as wg, wengert.numpy as np
+    >>> wg.grad(np.sin)(0.0)
+    np.float64(1.0)
+    >>> wg.grad(wg.grad(lambda x: x**3))(2.0)
+    np.float64(12.0)
+    """
+    both = value_and_grad(fn, argnums, has_aux)
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return wrapped
+
+
+def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Value of `fn` and its pullback, the function from cotangents of the output to those of the arguments.
+
+    Parameters
+    ----------
+    fn : a function of arrays in any containers.
+    primals : its arguments. Integer leaves are allowed and get zero cotangents.
+    has_aux : `fn` returns (output, aux).
+
+    Returns
+    -------
+    (out, pullback), or (out, pullback, aux). `pullback(ct)` takes the containers of the output and returns a
+    tuple with one entry per argument, zeros where nothing arrives. It is the adjoint for the inner product
+    Re(sum(conj(a) * b)), and may be called any number of times.
+
+    Example
+    -------
+    >>> import wengert as wg, wengert.numpy as np
+    >>> out, pullback = wg.vjp(lambda a, x: a @ x, np.eye(2), np.array([1.0, 2.0]))
+    >>> pullback(np.array([1.0, 0.0]))[1]
+    array([1., 0.])
+    """
+    leaves, structure = flatten(primals)
+    names = argument_names(fn, primals)
+    with Record() as record:
+        tensors = [
+            record.leaf(_plain(leaf), name) if is_inexact(type_of_value(leaf).dtype) else leaf
+            for leaf, name in zip(leaves, names, strict=True)
+        ]
+        vars = [tensor.note if _belongs(record, tensor) else None for tensor in tensors]
+        result = fn(*unflatten(structure, tensors))
+    aux = None
+    if has_aux:
+        result, aux = result
+    outs, out_structure = flatten(result)
+    values = [lowered(record, out) for out in outs]
+    notes = [out.note if _belongs(record, out) else None for out in outs]
+
+    def pullback(cotangent: Any) -> Any:
+        cts = flatten_as(out_structure, cotangent, "pullback: cotangents against outputs", "cotangent")
+        seeds = []
+        for note, value, ct, path in zip(notes, values, cts, paths(out_structure), strict=True):
+            ct = check_tangent(value, ct, path, "cotangent", "output")
+            if note is not None and ct is not None:
+                seeds.append((note, conj(ct)))
+        found = record.backward(seeds)
+        return unflatten(
+            structure,
+            [descent(found[v]) if v in found else descent(zeros_like(p)) for v, p in zip(vars, leaves, strict=True)],
+        )
+
+    out = unflatten(out_structure, values)
+    return (out, pullback, unwrap_tree(record, aux)) if has_aux else (out, pullback)
+
+
+def _belongs(record: Record, value: Any) -> bool:
+    return is_traced(value) and value.interpreter is record and value.note is not None
+
+
+def _plain(leaf: Any) -> Any:
+    """Lists are containers and never arrive here; anything array-like that is not an array becomes one."""
+    return leaf if is_traced(leaf) or isinstance(leaf, (np.ndarray, np.generic, float, complex)) else np.asarray(leaf)
+
+
+def check_differentiable(leaves: Sequence[Any], structure: Any, what: str) -> None:
+    """Refuse integer leaves, by name."""
+    for leaf, path in zip(leaves, paths(structure), strict=True):
+        t = type_of_value(leaf)
+        if not is_inexact(t.dtype):
+            raise IntegerInputError(
+                f"{what} with respect to {t} (argument{path}), but integers and booleans have no derivative",
+                "pass a float: 3.0, or x.astype(float); choose other arguments with argnums=",
+            )
+
+
+def check_scalar(record: Record, result: Any) -> Any:
+    """The value of a result that must be one real number."""
+    leaves, structure = flatten(result)
+    if len(leaves) != 1 or not structure.is_leaf():
+        raise NonScalarOutputError(
+            f"grad needs a function that returns one number, and this one returned {structure}",
+            "return the loss alone, or (loss, rest) with has_aux=True",
+        )
+    value = lowered(record, leaves[0])
+    t = type_of_value(value)
+    if t.shape != ():
+        raise NonScalarOutputError(
+            f"grad needs a function that returns one number, and this one returned {t}",
+            "reduce it with np.sum or np.mean, or use wg.vjp or wg.jacobian",
+        )
+    if t.dtype.kind == "c":
+        raise NonScalarOutputError(
+            f"grad needs a real output, and this one is {t}",
+            "take .real, .imag or abs of it, or use wg.vjp with a complex cotangent",
+        )
+    return value
+
+
+def one_like(value: Any) -> Any:
+    """1 of the dtype of a scalar (float64 for integers)."""
+    dtype = type_of_value(value).dtype
+    return np.ones((), dtype if is_inexact(dtype) else np.float64)[()]
+
+
+def variable(value: Any, name: str | None = None) -> Tensor:
+    """A leaf of a dynamic graph: a value to differentiate with respect to, define-by-run.
+
+    Parameters
+    ----------
+    value : floating-point or complex array or number; the array is not copied.
+    name : shown in printed graphs and pictures.
+
+    Raises
+    ------
+    IntegerInputError : the value is integer or boolean.
+
+    Example
+    -------
+    >>> import wengert as wg
+    >>> x, w = wg.variable(2.0), wg.variable(-3.0)
+    >>> y = w * x
+    >>> y.backward()
+    >>> w.grad, x.grad
+    (np.float64(2.0), np.float64(-3.0))
+    """
+    if is_traced(value):
+        value = value.numpy()
+    if not isinstance(value, (float, complex, np.ndarray, np.generic)) or isinstance(value, (bool, np.bool_)):
+        value = np.asarray(value)
+    check_differentiable([value], flatten(value)[1], "variable")
+    leaf = ground.leaf(value, name)
+    leaf.note.value = value
+    return leaf
+
+
+def constant(value: Any) -> Tensor:
+    """A value with tensor semantics (`x[i] = v` accepts recorded values) that is not differentiated.
+
+    >>> import wengert as wg, numpy as np
+    >>> x = wg.constant(np.zeros(2))
+    >>> x[0] = wg.variable(3.0)
+    >>> x.numpy()
+    array([3., 0.])
+    """
+    return Tensor(ground, np.asarray(value) if not is_traced(value) else value.numpy(), None)
+
+
+def backward(tensor: Tensor, gradient: Any = None, create_graph: bool = False, keep: bool = False) -> None:
+    """Walk the graph back from this tensor and add to `.grad` of every variable that leads to it.
+
+    Parameters
+    ----------
+    gradient : cotangent of this tensor; 1 by default, which needs a real scalar.
+    create_graph : leave gradients that are themselves parts of the graph, to differentiate again.
+    keep : leave gradients on every value in between as well (for `graph(...).show()`).
+
+    A variable that took no part keeps `grad` None. Gradients add up over calls, as in PyTorch: set `x.grad = None`
+    to begin anew.
+
+    Raises
+    ------
+    BackwardError : no variable leads to this tensor.
+    NonScalarOutputError : `gradient` is missing and the tensor is not a real scalar.
+    """
+    if tensor.edge is None or not isinstance(tensor.interpreter, Record):
+        raise BackwardError(
+            f"backward() on a {tensor.interpreter.noun} of type {tensor.type} that no variable leads to",
+            "make the inputs with wg.variable(...), or use wg.grad(f)",
+        )
+    record = tensor.interpreter
+    if gradient is None:
+        check_scalar(record, tensor)
+        gradient = one_like(tensor)
+    else:
+        gradient = conj(check_tangent(tensor, gradient, "", "gradient", "tensor"))
+    if create_graph:
+        gradient = Tensor(record, gradient, None)
+    found = record.backward([(tensor.edge, gradient)], keep, create_graph)
+    for var, ct in found.items():
+        ct = descent(ct)
+        var.gradient = ct if getattr(var, "gradient", None) is None else var.gradient + ct
+
+
+def saved_values(node: Node, mask: int) -> list[tuple[int, Any]]:
+    """What a node of a dynamic graph keeps, as pairs of position (operands, then output) and value."""
+    if node.primitive.higher_order:
+        return list(enumerate(node.saved[0]))
+    if node.rule is None:
+        return []
+    return list(zip(node.primitive.saves(mask, len(node.inputs)), node.saved, strict=True))
+
+
+def graph_of(output: Any, name: str = "graph") -> Graph:
+    """The dynamic graph that hangs on a tensor (or on a container of tensors), with what is known of its values.
+
+    Values are those that derivative rules keep and those of variables and outputs; gradients those that
+    `backward` left.
+
+    Raises
+    ------
+    BackwardError : no recorded operation or variable leads to it.
+
+    Example
+    -------
+    >>> import wengert as wg
+    >>> x = wg.variable(2.0, name="x")
+    >>> print(wg.graph(x * x))  # doctest: +ELLIPSIS
+    graph(x: f64[]*) -> f64[]:
+    ...
+    """
+    leaves, out_tree = flatten(output)
+    tensors = [leaf for leaf in leaves if is_traced(leaf) and leaf.edge is not None]
+    if not tensors:
+        raise BackwardError("this value has no graph: no variable leads to it", "make the inputs with wg.variable(...)")
+    seen: set[Node] = set()
+    stack = [t.node for t in tensors if t.node is not None]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack += [a.node for a in node.inputs if isinstance(a, Var) and a.node is not None]
+    nodes = sorted(seen, key=lambda node: node.number)
+    edges: dict[tuple[Node, int], Var] = {}
+    inputs: dict[Var, None] = {}
+    values: dict[Var, Any] = {}
+    for var in [a for node in nodes for a in node.inputs if isinstance(a, Var)] + [t.note for t in tensors]:
+        if var.node is None:
+            inputs[var] = None
+        else:
+            edges[var.node, var.index] = var
+    frozen = []
+    for node in nodes:
+        types = node.outputs
+        outputs = tuple(
+            edges.get((node, k))
+            or Var.of(types[k] if types else node.primitive.type(*[a.type for a in node.inputs]), None, node, k)
+            for k in range(len(types or (1,)))
+        )
+        frozen.append(Node(node.primitive, node.inputs, outputs, node.code, node.offset, node.number))
+        mask = sum(1 << k for k, atom in enumerate(node.inputs) if isinstance(atom, Var))
+        for position, value in saved_values(node, mask):
+            if position == len(node.inputs):
+                values.update(zip(outputs, value if types else (value,), strict=True))
+            elif isinstance(node.inputs[position], Var):
+                values[node.inputs[position]] = value
+    values.update((var, var.value) for var in inputs if getattr(var, "value", None) is not None)
+    values.update((tensor.note, tensor.value) for tensor in tensors)
+    gradients = {v: v.gradient for v in (*inputs, *edges.values()) if getattr(v, "gradient", None) is not None}
+    outs = [leaf.note if is_traced(leaf) and leaf.edge is not None else Const(leaf) for leaf in leaves]
+    return Graph(tuple(inputs), frozen, outs, name, None, out_tree, values, gradients)

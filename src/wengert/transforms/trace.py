@@ -1,0 +1,94 @@
+"""Static graphs: run a Python function on values that have only a type, and write down what it does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph.graph import Graph
+from ..graph.interpreter import type_of_value
+from ..graph.stage import evaluate, stage
+from ..graph.tensor import Tensor
+from ..graph.trees import flatten, flatten_as, paths, unflatten
+from ..graph.types import ArrayType, type_of
+
+
+def call(graph: Graph, *args: Any, **kwargs: Any) -> Any:
+    """`graph(*args)`: run it on arguments in the containers of the function it was traced from."""
+    if graph.in_tree is None:
+        results = evaluate(graph, *args)
+        return results[0] if len(results) == 1 else tuple(results)
+    leaves = flatten_as(graph.in_tree, (args, kwargs), f"call of graph {graph.name}", "argument")
+    for var, leaf in zip(graph.inputs, leaves, strict=True):
+        found = type_of_value(leaf)
+        if found.shape != var.shape or np.result_type(found.promotes_as, var.dtype) != var.dtype:
+            raise ShapeError(
+                f"graph {graph.name}: argument {var.name} is {found}, traced as {var.type}",
+                "trace it again for this type",
+            )
+    return unflatten(graph.out_tree, evaluate(graph, *leaves))
+
+
+def argument_names(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> list[str]:
+    """A name for every leaf of the arguments: the parameter's own name, with the path inside containers."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for k, arg in enumerate(args):
+        positional = k < len(parameters) and parameters[k].kind in (0, 1)
+        root = parameters[k].name if positional else f"arg{k}"
+        names += paths(flatten(arg)[1], root)
+    for key in sorted(kwargs or {}):
+        names += paths(flatten(kwargs[key])[1], key)  # type: ignore[index]
+    return names
+
+
+def shape_only(value: Any) -> ArrayType:
+    """The type of an argument: of an array or number, or the type itself."""
+    if isinstance(value, ArrayType):
+        return value
+    return type_of_value(value) if isinstance(value, Tensor) else type_of(value)
+
+
+def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
+    """The static graph of `fn` for arguments of these shapes and dtypes.
+
+    Parameters
+    ----------
+    fn : a function of arrays in any containers, written in NumPy.
+    args, kwargs : arrays, numbers, or `wg.ArrayType`s; only shapes and dtypes are used. Python numbers are weak
+        (they do not raise the dtype of arrays they meet).
+
+    Returns
+    -------
+    A `Graph`: print it, draw it (`.show()`), turn it into NumPy source (`.as_python()`), call it.
+
+    Raises
+    ------
+    ConcretizationError : the function asks for a number (`if x > 0`), which a static trace does not have.
+
+    Example
+    -------
+    >>> import numpy as np, wengert as wg
+    >>> g = wg.trace(lambda x: np.sin(x) * 2, np.ones(3))
+    >>> g(np.zeros(3))
+    array([0., 0., 0.])
+    """
+    leaves, in_tree = flatten((args, kwargs))
+    names = argument_names(fn, args, kwargs)
+    out_tree = None
+
+    def flat(*tensors: Any) -> list[Any]:
+        nonlocal out_tree
+        new_args, new_kwargs = unflatten(in_tree, tensors)
+        outputs, out_tree = flatten(fn(*new_args, **new_kwargs))
+        return outputs
+
+    graph, _ = stage(flat, [shape_only(leaf) for leaf in leaves], names, name=getattr(fn, "__name__", "graph"))
+    return graph.replace(in_tree=in_tree, out_tree=out_tree)

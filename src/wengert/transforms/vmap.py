@@ -1,0 +1,244 @@
+"""`vmap`: run a function of one example on many at once, by carrying a batch axis through every operation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import BatchAxisError
+from ..graph.graph import Graph
+from ..graph.interpreter import Interpreter, bind, is_traced, type_of_value
+from ..graph.primitive import Primitive
+from ..graph.stage import evaluate, stage
+from ..graph.tensor import Tensor
+from ..graph.trees import flatten, flatten_as, paths, unflatten
+from ..graph.types import ArrayType
+from ..ops.families import shape_of, vocabulary
+from ..ops.shape import broadcast_to, move_axis
+
+
+class Batch(Interpreter):
+    """Tensors carry one more axis, at the position in their note, that the program does not see."""
+
+    symbolic = False
+    noun = "batched value"
+
+    def __init__(self, size: Any) -> None:
+        super().__init__()
+        self.size = size
+
+    def type(self, tensor: Tensor) -> ArrayType:
+        t = type_of_value(tensor.value)
+        return ArrayType(t.shape[: tensor.note] + t.shape[tensor.note + 1 :], t.dtype)
+
+    def concrete(self, tensor: Tensor) -> Any:
+        return None  # a batch of numbers is not a number: `if x > 0` cannot be answered
+
+    def show(self, tensor: Tensor) -> str:
+        return f"Tensor({tensor.type}, batch of {self.size})"
+
+    def check_alive(self, tensor: Tensor) -> None:
+        if self.done:
+            super().check_alive(tensor)
+
+    def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
+        values: list[Any] = []
+        axes: list[int | None] = []
+        for operand in operands:
+            if operand.__class__ is Tensor and operand.interpreter is self:
+                values.append(operand.value)
+                axes.append(operand.note)
+            else:
+                values.append(self.lower(operand))
+                axes.append(None)
+        outs, out_axes = batch_rule(primitive, values, axes)
+        if not primitive.multiple:
+            return outs if out_axes is None else Tensor(self, outs, out_axes)
+        return tuple(o if a is None else Tensor(self, o, a) for o, a in zip(outs, out_axes, strict=True))
+
+
+def batch_rule(primitive: Primitive, values: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
+    """An operation on batched operands, by its own rule; by a loop over the batch if it declares none."""
+    if primitive.batch is None:
+        return loop(primitive, values, axes)
+    return primitive.batch(values, axes, batch_graph) if primitive.higher_order else primitive.batch(values, axes)
+
+
+def loop(primitive: Primitive, values: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
+    """The last resort: one call per element of the batch, stacked."""
+    size = next(shape_of(v)[a] for v, a in zip(values, axes, strict=True) if a is not None)
+    moved = [v if a is None else move_axis(v, a, 0) for v, a in zip(values, axes, strict=True)]
+    if size == 0:
+        types = primitive.type(*[
+            type_of_value(v) if a is None else ArrayType(shape_of(v)[1:], type_of_value(v).dtype)
+            for v, a in zip(moved, axes, strict=True)
+        ])  # fmt: skip
+        empty = [np.zeros((0, *t.shape), t.dtype) for t in (types if primitive.multiple else (types,))]
+        return (tuple(empty), (0,) * len(empty)) if primitive.multiple else (empty[0], 0)
+    rows = []
+    for k in range(size):
+        row = [v if a is None else vocabulary.take_row(v, k) for v, a in zip(moved, axes, strict=True)]
+        out = bind(primitive, *row)
+        rows.append(out if primitive.multiple else (out,))
+    stacked = tuple(vocabulary.stack_rows(column) for column in zip(*rows, strict=True))
+    return (stacked, (0,) * len(stacked)) if primitive.multiple else (stacked[0], 0)
+
+
+def batch_graph(
+    graph: Graph, batched: Sequence[bool], size: Any, force: Sequence[bool] | bool = False
+) -> tuple[Graph, list[bool]]:
+    """The graph on inputs that carry a leading batch axis where `batched`; the list says which outputs carry one.
+
+    `force` names outputs that shall carry the axis in any case.
+    """
+    forced = [force] * len(graph.outputs) if isinstance(force, bool) else list(force)
+
+    def make() -> tuple[Graph, list[bool]]:
+        types = [
+            ArrayType((size, *var.shape), var.dtype) if b else var.type
+            for var, b in zip(graph.inputs, batched, strict=True)
+        ]
+        carried: list[bool] = []
+
+        def run(*values: Any) -> list[Any]:
+            with Batch(size) as batch:
+                outs = evaluate(graph, *[Tensor(batch, v, 0) if b else v for v, b in zip(values, batched, strict=True)])
+            results = []
+            for out, must in zip(outs, forced, strict=True):
+                mine = is_traced(out) and out.interpreter is batch
+                carried.append(mine or must)
+                results.append(batched_value(batch, out) if mine or must else batch.lower(out))
+            return results
+
+        names = [getattr(var, "name", None) for var in graph.inputs]
+        result, _ = stage(run, types, names, name=f"vmap of {graph.name}")
+        return result, carried
+
+    return graph.cached(("batch", tuple(batched), size, tuple(forced)), make)
+
+
+def batched_value(batch: Batch, out: Any, axis: int = 0) -> Any:
+    """A result with its batch axis at `axis`; repeated along it if it does not depend on the batch."""
+    if is_traced(out) and out.interpreter is batch:
+        rank = len(shape_of(out.value))
+        return move_axis(out.value, out.note, axis % rank if rank else 0)
+    value = batch.lower(out)
+    shape = shape_of(value)
+    repeated = broadcast_to(value if is_traced(value) else np.asarray(value), (batch.size, *shape))
+    return move_axis(repeated, 0, axis % (len(shape) + 1))
+
+
+def vmap(
+    fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: int | None = None
+) -> Callable[..., Any]:
+    """A function that maps `fn` over an axis of its arguments, as one pass over batched arrays.
+
+    Parameters
+    ----------
+    fn : a function of single examples, in any containers.
+    in_axes : an integer for all arguments, or a tuple with one entry per positional argument: an integer, None
+        (not mapped), or a container of these with the argument's structure (or a prefix of it). Keyword
+        arguments are mapped over axis 0.
+    out_axes : the same for the output.
+    axis_size : needed only if nothing is mapped.
+
+    Raises
+    ------
+    BatchAxisError : an axis does not exist, or sizes disagree; the leaf is named.
+
+    Example
+    -------
+    >>> import wengert as wg, wengert.numpy as np
+    >>> wg.vmap(np.dot, in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0]))
+    array([3., 4.])
+    """
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        leaves, structure = flatten((args, kwargs))
+        names = paths(structure)
+        axes = flat_axes(in_axes, args) + [0] * len(flatten(kwargs)[0])
+        size = common_size(leaves, axes, names, axis_size)
+        with Batch(size) as batch:
+            tensors = [
+                leaf if axis is None else Tensor(batch, leaf if is_traced(leaf) else np.asarray(leaf), axis)
+                for leaf, axis in zip(leaves, axes, strict=True)
+            ]
+            new_args, new_kwargs = unflatten(structure, tensors)
+            result = fn(*new_args, **new_kwargs)
+        outs, out_structure = flatten(result)
+        wanted = prefix_axes(out_axes, result, "out_axes")
+        results = []
+        for out, axis, path in zip(outs, wanted, paths(out_structure), strict=True):
+            if axis is None:
+                if is_traced(out) and out.interpreter is batch:
+                    raise BatchAxisError(
+                        f"vmap: output{path} has out_axes=None but depends on the mapped axis",
+                        "give it an axis in out_axes",
+                    )
+                results.append(batch.lower(out))
+                continue
+            rank = len(shape_of(out)) + 1
+            if not -rank <= axis < rank:
+                raise BatchAxisError(
+                    f"vmap: out_axes {axis} for output{path}, which has {rank} axes with the mapped one"
+                )
+            results.append(batched_value(batch, out, axis))
+        return unflatten(out_structure, results)
+
+    return wrapped
+
+
+def flat_axes(in_axes: Any, args: tuple[Any, ...]) -> list[int | None]:
+    """One axis per leaf of the positional arguments."""
+    if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):
+        raise BatchAxisError(
+            f"vmap: in_axes {in_axes!r} has {len(in_axes)} entries, but there are {len(args)} arguments",
+            "give one entry per positional argument",
+        )
+    if isinstance(in_axes, list):
+        in_axes = tuple(in_axes)
+    return prefix_axes(in_axes, args, "in_axes")
+
+
+def prefix_axes(axes: Any, tree: Any, what: str) -> list[int | None]:
+    """`axes`, whose structure is a prefix of the tree's, as one axis per leaf."""
+    leaves, structure = flatten(tree)
+    if axes is None or isinstance(axes, (int, np.integer)):
+        return [None if axes is None else int(axes)] * len(leaves)
+    if isinstance(axes, (tuple, list, dict)) and type(axes) is type(tree) and len(axes) == len(tree):
+        pairs = (
+            zip(axes, tree, strict=True)
+            if not isinstance(axes, dict)
+            else ((axes.get(k, 0), tree[k]) for k in sorted(tree))
+        )
+        return [axis for part, branch in pairs for axis in prefix_axes(part, branch, what)]
+    return [int(axis) for axis in flatten_as(structure, axes, f"vmap: {what} against the values")]
+
+
+def common_size(leaves: Sequence[Any], axes: list[int | None], names: Sequence[str], given: int | None) -> int:
+    """The mapped extent, the same for every leaf; replaces negative axes in place."""
+    size, owner = given, "axis_size"
+    for k, (leaf, axis, name) in enumerate(zip(leaves, axes, names, strict=True)):
+        if axis is None:
+            continue
+        shape = shape_of(leaf) if hasattr(leaf, "shape") else np.shape(leaf)
+        if not -len(shape) <= axis < len(shape):
+            raise BatchAxisError(
+                f"vmap: axis {axis} of argument {name}, which has shape {shape}",
+                "choose an existing axis in in_axes, or None to pass the argument unmapped",
+            )
+        axes[k] = axis % len(shape)
+        extent = shape[axis]
+        if size is not None and extent != size:
+            raise BatchAxisError(
+                f"vmap: argument {name} has {extent} elements along its mapped axis, but {owner} has {size}",
+                "mapped axes must have one length; pass the others with in_axes=None",
+            )
+        size, owner = extent, f"argument {name}"
+    if size is None:
+        raise BatchAxisError("vmap: no argument is mapped, so the size is not known", "give axis_size=")
+    return size
