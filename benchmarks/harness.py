@@ -108,10 +108,14 @@ def peer(name: str) -> Any:
     return module
 
 
-def race(contenders: Mapping[str, Run], effort: Effort) -> dict[str, Timing]:
-    """Time all contenders in interleaved repeats. Each is called once before, to fill caches."""
+def race(contenders: Mapping[str, Run], effort: Effort, seconds: float | None = None) -> dict[str, Timing]:
+    """Time all contenders in interleaved repeats, each for about `seconds` (by default the effort's) a repeat.
+
+    Each is called before, to fill caches.
+    """
+    seconds = effort.seconds if seconds is None else seconds
     timers = {name: timeit.Timer(run, setup="gc.enable()", globals={"gc": gc}) for name, run in contenders.items()}
-    numbers = {name: calibrate(timer, effort.seconds) for name, timer in timers.items()}
+    numbers = {name: calibrate(timer, seconds) for name, timer in timers.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     gc.collect()
     gc.freeze()

@@ -45,6 +45,13 @@ def blas() -> str:
     return "; ".join(dict.fromkeys(found)) or "none found"
 
 
+def load() -> str:
+    """How busy the machine was when this was asked, before the first workload."""
+    if not hasattr(os, "getloadavg"):
+        return "unknown"
+    return "load average {:.2f} over the last minute, {:.2f} over five".format(*os.getloadavg()[:2])
+
+
 def describe() -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -52,4 +59,5 @@ def describe() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "BLAS": blas(),
+        "other load": load(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def measure(effort: Effort) -> list[Report]:
         "Milliseconds of the import beyond NumPy's own, each in a fresh process.",
         ("library", "least ms", "median ms", "times wengert"),
     )
-    names = {label: module for label, module in PEERS.items() if peer_time(module) == peer_time(module)}
+    names = {label: module for label, module in PEERS.items() if not math.isnan(peer_time(module))}
     import_time.measure()  # once for the byte code and the disk cache
     samples: dict[str, list[float]] = {"wengert": [], **{label: [] for label in names}}
     for _ in range(effort.pick(3, 9)):

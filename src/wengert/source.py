@@ -6,7 +6,9 @@ resolved to text only when shown.
 
 from __future__ import annotations
 
+import contextlib
 import dis
+import importlib.util
 import linecache
 import os
 import sys
@@ -16,6 +18,11 @@ from typing import NamedTuple
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 OUTSIDE = frozenset({os.path.join("testing", "programs.py")})
 """Files of the package whose lines count as a user's (they hold programs, not machinery)."""
+
+MACHINERY = (
+    contextlib.__file__,
+    *(os.path.dirname(importlib.util.find_spec(name).origin) + os.sep for name in ("numpy", "optree")),  # type: ignore
+)
 
 _internal: dict[str, bool] = {}
 internal_file = _internal.get
@@ -72,8 +79,8 @@ def is_internal(filename: str) -> bool:
     known = _internal.get(filename)
     if known is None:
         inside = filename.startswith(PACKAGE) and filename[len(PACKAGE) :] not in OUTSIDE
-        # optree calls back into Python through its own frames; they are machinery as well.
-        known = inside or f"{os.sep}optree{os.sep}" in filename
+        # NumPy, optree and contextlib call back into Python through frames of their own.
+        known = inside or any(filename.startswith(place) for place in MACHINERY)
         _internal[filename] = known
     return known
 

@@ -82,8 +82,9 @@ class Interpreter:
         Values of lower levels are constants here. One of the same or a higher level comes from a trace that
         has ended: if it still has a number that is used as a constant, otherwise it has leaked.
         """
-        while isinstance(value, Tensor) and value.interpreter.level >= self.level:
-            value.interpreter.check_alive(value)
+        while isinstance(value, Tensor) and (value.note is None or value.interpreter.level >= self.level):
+            if value.note is not None:  # None marks a constant, which is its value at every level
+                value.interpreter.check_alive(value)
             value = value.value
         return value
 

@@ -45,6 +45,7 @@ class Primitive:
     batch(operands, axes) : the operation on operands that carry a batch axis where `axes` is not None;
         returns the output and its batch axis (tuples of both for several outputs).
     depends(patterns) : sparsity, derived for the families; dense by default, which is right but not sharp.
+    split(outs, order) : only for decompositions: the outputs with an infinitesimal part where values coincide.
     samples(rng) : instances and operands for the tests.
 
     An operation whose parameters hold graphs sets `higher_order`. Its rules receive the transform to apply to
@@ -114,6 +115,7 @@ class Primitive:
     vjp: Callable[..., Sequence[Any]] | None = None
     batch: Callable[..., tuple[Any, Any]] | None = None
     depends: Callable[..., Any] | None = None
+    split: Callable[..., Any] | None = None
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

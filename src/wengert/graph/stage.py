@@ -62,8 +62,6 @@ class Stage(Interpreter):
             if value.interpreter is self:
                 return value.note  # type: ignore[no-any-return]
             value = self.lower(value)
-        while value.__class__ is Tensor and value.note is None:  # a constant; its handle may be rebound later
-            value = value.value
         if not isinstance(value, Tensor):
             if isinstance(value, (np.ndarray, np.generic, bool, int, float, complex)):
                 if np.ndim(value) == 0:

@@ -91,6 +91,17 @@ def type_of(value: Any) -> ArrayType:
     return ArrayType(tuple(value.shape), value.dtype)
 
 
+def definite(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A Python number as a NumPy scalar of an inexact dtype; anything else as it is.
+
+    Derivative rules get these: with Python numbers 1 / 0 would raise instead of being infinite.
+    """
+    kind = value.__class__
+    if (kind is float or kind is int or kind is complex) and dtype.kind in "fc":
+        return dtype.type(value) if kind is not complex or dtype.kind == "c" else value
+    return value
+
+
 def is_inexact(dtype: np.dtype[Any]) -> bool:
     """Whether derivatives with respect to this dtype make sense: real or complex floating point."""
     return dtype.kind in "fc"

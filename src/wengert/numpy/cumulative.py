@@ -61,7 +61,9 @@ def cumprod(a, axis=None, dtype=None, out=None):  # type: ignore[no-untyped-def]
     return _running("cumprod", cu.CumProd, a, axis, dtype, out)
 
 
-def _array_api(what: str, running: Any, first: Any, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool) -> Any:
+def _array_api(
+    what: str, running: Any, first: Any, x: Any, axis: Any, dtype: Any, out: Any, include_initial: bool
+) -> Any:
     x = as_tensor_or_array(x)
     if axis is None:
         if x.ndim > 1:

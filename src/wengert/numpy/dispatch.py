@@ -66,10 +66,30 @@ def refuse(what: str, **options: Any) -> None:
             )
 
 
+def without_constants(value: Any) -> Any:
+    """A value (nested in tuples, lists, dictionaries) with constant tensors as plain arrays; None if another is in it."""
+    if value.__class__ is Tensor:
+        while value.__class__ is Tensor and value.note is None:
+            value = value.value
+        return None if value.__class__ is Tensor else value
+    if value.__class__ is dict:
+        parts = without_constants(list(value.values()))
+        return None if parts is None else dict(zip(value, parts, strict=True))
+    if value.__class__ in (list, tuple):
+        parts = [item if item is None else without_constants(item) for item in value]
+        if any(part is None and item is not None for part, item in zip(parts, value, strict=True)):
+            return None
+        return value.__class__(parts)
+    return value
+
+
 def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NEP 18: `numpy.sum(tensor)` arrives here."""
     implementation = table.get(func)
     if implementation is None:
+        plain = without_constants((args, kwargs))
+        if plain is not None:
+            return func(*plain[0], **plain[1])
         name = f"{func.__module__}.{func.__name__}"
         raise UnsupportedError(
             f"{name} is not implemented for traced values",
@@ -87,6 +107,9 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
         )
     implementation = table.get(ufunc if method == "__call__" else (ufunc, method))
     if implementation is None:
+        plain = without_constants(inputs)
+        if plain is not None and method != "at":
+            return getattr(ufunc, method)(*plain, **kwargs)
         how = "" if method == "__call__" else f".{method}"
         raise UnsupportedError(
             f"numpy.{ufunc.__name__}{how} is not implemented for traced values",

@@ -56,6 +56,8 @@ def public(ufunc: Any, primitive: Elementwise | Callable[..., Any], *also: Any) 
                         return implementation(*operands, **kwargs)
             return ufunc(*operands, **kwargs)
 
+    for method in ("reduce", "reduceat", "accumulate", "outer", "at"):  # NumPy's own reach traced values by the protocol
+        setattr(function, method, getattr(ufunc, method))
     function.__name__ = function.__qualname__ = ufunc.__name__
     function.__doc__ = f"{getattr(primitive, '__doc__', '')} As `numpy.{ufunc.__name__}`, elementwise, on traced values as well."
     return function

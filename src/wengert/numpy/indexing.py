@@ -20,17 +20,17 @@ from ..ops import arithmetic as a_
 from ..ops import compare as c
 from ..ops.families import shape_of, vocabulary
 from ..ops.gather import gather, gathered_shape, grid, scatter, scatter_add
-from ..ops.index import SetSlice, Slice, Unslice, flip as flip_axis, slice_axis
+from ..ops.index import SetSlice, Slice, Unslice, slice_axis
+from ..ops.index import flip as flip_axis
 from ..ops.shape import broadcast_to, canonical_axes, canonical_axis, concatenate, convert, reshape, transpose
 from .convert import as_operand, as_tensor_or_array, broadcast_operands, promote, stack_operands
-from .dispatch import implements, refuse, table
+from .dispatch import implements, refuse
 from .keys import Key, concrete, mask_key, parse, settled, span
 from .methods import attach, rebind
 
 __all__ = [
-    "take", "take_along_axis", "put_along_axis", "put", "choose", "compress", "extract", "select", "place", "putmask",
-    "copyto", "nonzero", "flatnonzero", "argwhere", "tril", "triu", "diag", "diagonal", "diagflat", "fill_diagonal",
-    "trace", "roll", "flip", "fliplr", "flipud", "rot90", "searchsorted",
+    "take", "take_along_axis", "choose", "compress", "extract", "select", "nonzero", "flatnonzero", "argwhere",
+    "tril", "triu", "diag", "diagonal", "diagflat", "trace", "roll", "flip", "fliplr", "flipud", "rot90",
 ]  # fmt: skip
 
 
@@ -92,7 +92,9 @@ def _set_masked(x: Any, key: Any, v: Any) -> Any:
         concrete(next(part for part in key if part.__class__ is Tensor and part.dtype.kind == "b"), "x[mask, ...] = v")
     shape, rank = tuple(shape_of(x)), mask.ndim
     if tuple(mask.shape) != shape[:rank]:
-        raise ShapeError(f"a mask of shape {mask.shape} for {type_of_value(x)}", "a mask has the shape of the axes it indexes")
+        raise ShapeError(
+            f"a mask of shape {mask.shape} for {type_of_value(x)}", "a mask has the shape of the axes it indexes"
+        )
     if len(shape_of(v)) > len(shape) - rank:
         concrete(mask, "x[mask] = v with one value for each place")
     mask = reshape(mask, (*mask.shape, *(1,) * (len(shape) - rank)))
@@ -169,104 +171,6 @@ class At:
         return add_part(self.x, self.key, a_.negative(as_operand(v)))
 
 
-# Functions that write ------------------------------------------------------------------------------------
-
-
-def written(what: str, x: Any, result: Any) -> None:
-    """The result of a function that writes into its first argument, which must be a tensor for that."""
-    if x.__class__ is not Tensor:
-        raise UnsupportedError(
-            f"{what} would write a traced value into a plain array",
-            "make the array with wengert.numpy.zeros inside the function, or with wg.constant(a)",
-        )
-    rebind(x, result if result.__class__ is Tensor else vocabulary.constant(result))
-
-
-def _add_at(a: Any, indices: Any, b: Any) -> None:
-    written("np.add.at", a, add_part(a, indices, b))
-
-
-def _subtract_at(a: Any, indices: Any, b: Any) -> None:
-    written("np.subtract.at", a, add_part(a, indices, a_.negative(as_operand(b))))
-
-
-table[np.add, "at"] = _add_at
-table[np.subtract, "at"] = _subtract_at
-
-
-@implements(np.put_along_axis)
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
-    """`arr` with values assigned at positions along an axis, as `numpy.put_along_axis`; rebinds the handle."""
-    indices = settled(as_tensor_or_array(indices))
-    values = as_operand(values)
-    if axis is None:
-        flat = reshape(arr, (arr.size,))
-        written("put_along_axis", arr, reshape(scatter(flat, (0,), 0, values, (indices,)), arr.shape))
-        return
-    axis = canonical_axis(axis, arr.ndim, "put_along_axis")
-    positions = tuple(indices if p is None else p for p in grid(arr.shape, axis))
-    written("put_along_axis", arr, scatter(arr, tuple(range(arr.ndim)), 0, values, positions))
-
-
-@implements(np.put)
-def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
-    """Values assigned at flat positions, repeated as needed, as `numpy.put`; rebinds the handle."""
-    ind = settled(as_tensor_or_array(ind))
-    ind = positions_within(reshape(ind, (int(np.prod(ind.shape)),)), a.size, mode)
-    v = as_tensor_or_array(v)
-    v = reshape(v, (v.size,))
-    count = ind.shape[0]
-    if v.size == 0 or count == 0:
-        return
-    if v.size != count:
-        v = gather(v, (0,), 0, (np.arange(count) % v.size,))
-    written("put", a, reshape(scatter(reshape(a, (a.size,)), (0,), 0, v, (ind,)), a.shape))
-
-
-@implements(np.place)
-def place(arr: Any, mask: Any, vals: Any) -> None:
-    """Values assigned one after the other where the mask holds, as `numpy.place`; rebinds the handle."""
-    mask = concrete(mask, "np.place").astype(bool)
-    vals = as_tensor_or_array(vals)
-    vals = reshape(vals, (vals.size,))
-    if mask.any():
-        vals = gather(vals, (0,), 0, (np.arange(int(mask.sum())) % vals.size,))
-        written("place", arr, set_part(arr, mask.reshape(arr.shape), vals))
-
-
-@implements(np.putmask)
-def putmask(a: Any, mask: Any, values: Any) -> None:
-    """`values`, repeated to the shape of `a`, where the mask holds, as `numpy.putmask`; rebinds the handle."""
-    values = as_tensor_or_array(values)
-    if values.shape != a.shape:
-        values = reshape(gather(reshape(values, (values.size,)), (0,), 0, (np.arange(a.size) % values.size,)), a.shape)
-    mask = as_operand(mask)
-    written("putmask", a, c.where(mask, convert(values, a.dtype), a))
-
-
-@implements(np.copyto)
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
-    """`src`, broadcast, where the mask holds, as `numpy.copyto`; rebinds the handle."""
-    src = convert(as_tensor_or_array(src), dst.dtype)
-    src = broadcast_to(without_leading(src, dst.ndim), dst.shape)
-    written("copyto", dst, src if where is True else c.where(as_operand(where), src, dst))
-
-
-@implements(np.fill_diagonal)
-def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    """Values on the diagonal of all axes, as `numpy.fill_diagonal`; rebinds the handle."""
-    if wrap:
-        refuse("fill_diagonal", wrap=wrap)
-    if a.ndim < 2 or (a.ndim > 2 and len(set(a.shape)) != 1):
-        raise ShapeError(f"fill_diagonal of {type_of_value(a)}", "give a matrix, or an array with equal axes")
-    line = np.arange(builtins.min(a.shape))
-    val = as_tensor_or_array(val)
-    if val.ndim:
-        val = reshape(val, (val.size,))
-        val = gather(val, (0,), 0, (line % val.size,))
-    written("fill_diagonal", a, scatter(a, tuple(range(a.ndim)), 0, val, (line,) * a.ndim))
-
-
 # Functions that read -------------------------------------------------------------------------------------
 
 
@@ -310,7 +214,8 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     axis = canonical_axis(axis, arr.ndim, "take_along_axis")
     if indices.ndim != arr.ndim:
         raise ShapeError(
-            f"take_along_axis: indices of shape {indices.shape} for {type_of_value(arr)}", "indices need as many axes as the array"
+            f"take_along_axis: indices of shape {indices.shape} for {type_of_value(arr)}",
+            "indices need as many axes as the array",
         )
     return vocabulary.take_along_axis(arr, indices, axis)
 
@@ -344,7 +249,9 @@ def extract(condition: Any, arr: Any) -> Any:
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """Element by element the choice of the first condition that holds, as `numpy.select`."""
     if len(condlist) != len(choicelist) or not condlist:
-        raise ShapeError(f"select: {len(condlist)} conditions for {len(choicelist)} choices", "give one choice per condition")
+        raise ShapeError(
+            f"select: {len(condlist)} conditions for {len(choicelist)} choices", "give one choice per condition"
+        )
     *choices, result = promote([as_operand(v) for v in (*choicelist, default)])
     for condition, choice in zip(reversed(list(condlist)), reversed(choices), strict=True):
         result = c.where(as_operand(condition), choice, result)
@@ -367,17 +274,6 @@ def flatnonzero(a: Any) -> Any:
 def argwhere(a: Any) -> Any:
     """Positions of the nonzero elements, one a row, as a plain integer array; the values must be known."""
     return np.argwhere(concrete(a, "np.argwhere"))
-
-
-@implements(np.searchsorted)
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    """Positions at which `v` would be inserted into the sorted `a`: integers, without a derivative."""
-    a, v = as_tensor_or_array(a), as_tensor_or_array(v)
-    if sorter is not None:
-        a = gather(a, (0,), 0, (settled(as_operand(sorter)),))
-    column = reshape(v, (*v.shape, 1))
-    before = c.less(a, column) if side == "left" else c.less_equal(a, column)
-    return vocabulary.sum_axes(convert(before, np.intp), (v.ndim,))
 
 
 # Triangles and diagonals ---------------------------------------------------------------------------------
@@ -517,7 +413,5 @@ attach(
     diagonal=diagonal.__wrapped__,
     trace=trace.__wrapped__,
     nonzero=nonzero.__wrapped__,
-    searchsorted=searchsorted.__wrapped__,
-    put=put.__wrapped__,
     fill=lambda self, value: setitem(self, Ellipsis, value),
 )

@@ -19,7 +19,7 @@ from .convert import as_operand
 
 
 class Key(NamedTuple):
-    """`x[place]`, then a gather of index arrays at `axes` whose shape goes to position `at`; `mask` if untranslatable."""
+    """`x[place]`, then a gather of index arrays at `axes` whose shape goes to position `at`."""
 
     place: Place
     axes: tuple[int, ...] = ()
@@ -99,7 +99,8 @@ def _entry(part: Any) -> Any:
         dtype = array.dtype
     if dtype.kind not in "iub":
         raise DtypeError(
-            f"an index is {type_of_value(array)}", "indices are integers, slices, None, ... or arrays of integers or booleans"
+            f"an index is {type_of_value(array)}",
+            "indices are integers, slices, None, ... or arrays of integers or booleans",
         )
     if array.__class__ is not Tensor and dtype.kind != "b" and array.ndim == 0:
         return int(array)
@@ -167,7 +168,7 @@ def _advanced(parts: list[Any], shape: tuple[Any, ...]) -> Key:
             kept += kind is Span
             axis += 1
         else:
-            for k, (index, new) in enumerate(_index_arrays(part, shape, axis)):
+            for index, new in _index_arrays(part, shape, axis):
                 place.append(None if new else FULL)
                 axes.append(kept)
                 indices.append(index)
@@ -193,6 +194,7 @@ def _index_arrays(part: Any, shape: tuple[Any, ...], axis: int) -> list[tuple[An
     found = shape[axis : axis + part.ndim]
     if part.shape != found:
         raise IndexOutOfBoundsError(
-            f"a boolean mask of shape {part.shape} indexes axes of shape {found}", "a mask has the shape of the axes it indexes"
+            f"a boolean mask of shape {part.shape} indexes axes of shape {found}",
+            "a mask has the shape of the axes it indexes",
         )
     return [(index, False) for index in part.nonzero()]

@@ -10,6 +10,7 @@ from ..graph.tensor import Tensor
 from ..graph.types import is_inexact
 from ..ops import compare as c
 from . import cumulative as cu
+from . import moments as m
 from . import reductions as r
 from .convert import as_tensor_or_array
 from .dispatch import implements, refuse
@@ -49,7 +50,9 @@ def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, wh
     return r.prod.__wrapped__(filled(as_tensor_or_array(a), 1), axis, dtype, out, keepdims, initial, where)
 
 
-def _extremum(reduction: Any, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any, neutral: Any) -> Any:
+def _extremum(
+    reduction: Any, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, where: Any, neutral: Any
+) -> Any:
     x = as_tensor_or_array(a)
     result = reduction(filled(x, neutral), axis, out, keepdims, initial, where)
     there = _both(present(x), where)
@@ -74,7 +77,7 @@ def nanmin(a, axis=None, out=None, keepdims=False, initial=None, where=None):  #
 def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=None):  # type: ignore[no-untyped-def]
     """Mean of the elements that are not NaN, as `numpy.nanmean`."""
     x = as_tensor_or_array(a)
-    return r.mean.__wrapped__(x, axis, dtype, out, keepdims, where=_both(present(x), where))
+    return m.mean.__wrapped__(x, axis, dtype, out, keepdims, where=_both(present(x), where))
 
 
 @implements(np.nanvar)
@@ -84,7 +87,7 @@ def nanvar(  # type: ignore[no-untyped-def]
     """Variance of the elements that are not NaN, as `numpy.nanvar`."""
     x = as_tensor_or_array(a)
     there = _both(present(x), where)
-    return r.var.__wrapped__(x, axis, dtype, out, ddof, keepdims, where=there, mean=mean, correction=correction)
+    return m.var.__wrapped__(x, axis, dtype, out, ddof, keepdims, where=there, mean=mean, correction=correction)
 
 
 @implements(np.nanstd)
@@ -94,7 +97,7 @@ def nanstd(  # type: ignore[no-untyped-def]
     """Standard deviation of the elements that are not NaN, as `numpy.nanstd`."""
     x = as_tensor_or_array(a)
     there = _both(present(x), where)
-    return r.std.__wrapped__(x, axis, dtype, out, ddof, keepdims, where=there, mean=mean, correction=correction)
+    return m.std.__wrapped__(x, axis, dtype, out, ddof, keepdims, where=there, mean=mean, correction=correction)
 
 
 def _position(position: Any, a: Any, axis: Any, out: Any, keepdims: Any, neutral: Any) -> Any:

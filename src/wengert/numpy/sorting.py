@@ -24,7 +24,8 @@ from ..ops.shape import broadcast_to, canonical_axes, canonical_axis, convert, m
 from .convert import as_tensor_or_array
 from .dispatch import implements, refuse
 from .methods import attach, rebind
-from .reductions import mean, restore
+from .moments import mean
+from .reductions import restore
 
 __all__ = [
     "sort", "argsort", "partition", "argpartition", "searchsorted", "median", "quantile", "percentile", "nanmedian",
@@ -49,7 +50,7 @@ def sort(a, axis=-1, kind=None, order=None, *, stable=None):  # type: ignore[no-
     Example
     -------
     >>> import wengert as wg, wengert.numpy as np
-    >>> wg.grad(lambda x: np.sort(x) @ np.array([1.0, 2.0, 4.0]))(np.array([3.0, 1.0, 3.0]))
+    >>> wg.grad(lambda x: np.sum(np.sort(x) * np.array([1.0, 2.0, 4.0])))(np.array([3.0, 1.0, 3.0]))
     array([3., 1., 3.])
     """
     refuse("sort", order=order)

@@ -15,7 +15,7 @@ from ..graph.run import runner
 from ..graph.stage import evaluate
 from ..graph.types import ArrayType
 from .compare import where
-from .control_flow import ControlFlow, Flags, out_types, pick, sample_graph, spread
+from .control_flow import ControlFlow, Flags, out_types, pick, quietly, sample_graph, spread
 from .families import batch_size, shape_of, vocabulary
 from .shape import move_axis, reshape
 
@@ -42,6 +42,7 @@ class Switch(ControlFlow):
                 )
         return first
 
+    @quietly
     def numpy(self, index: Any, *operands: Any) -> tuple[Any, ...]:
         k = int(index)
         if not 0 <= k < len(self.branches):

@@ -18,6 +18,10 @@ from .trigonometric import sin
 
 Flags = Sequence[bool]
 
+quietly = np.errstate(all="ignore")
+"""Graphs run without NumPy's floating-point warnings, as compiled code does: the nodes of a derivative divide by
+zero where `strong_multiply` then masks the result."""
+
 
 def strong(types: Sequence[ArrayType]) -> tuple[ArrayType, ...]:
     return tuple(t._replace(weak=False) for t in types)

@@ -66,7 +66,9 @@ class Einsum(Primitive):
         reachable = set(self.output).union(*(s for s, _ in others))
         once = "".join(dict.fromkeys(mine))
         kept = "".join(c for c in once if c in reachable)
-        found = bind(Einsum.of(",".join([self.output, *(s for s, _ in others)]) + "->" + kept), ct, *(x for _, x in others))
+        found = bind(
+            Einsum.of(",".join([self.output, *(s for s, _ in others)]) + "->" + kept), ct, *(x for _, x in others)
+        )
         sizes = dict(zip(mine, like.shape, strict=True))
         if kept != once:
             found = reshape(found, tuple(sizes[c] if c in kept else 1 for c in once))
@@ -108,10 +110,14 @@ def letter_sizes(inputs: Sequence[str], shapes: Sequence[tuple[Any, ...]], what:
     """The extent of every letter, or `ShapeError`."""
     sizes: dict[str, Any] = {}
     if len(inputs) != len(shapes):
-        raise ShapeError(f"{what}: {len(inputs)} groups of subscripts for {len(shapes)} operands", "give one group per operand")
+        raise ShapeError(
+            f"{what}: {len(inputs)} groups of subscripts for {len(shapes)} operands", "give one group per operand"
+        )
     for letters, shape in zip(inputs, shapes, strict=True):
         if len(letters) != len(shape):
-            raise ShapeError(f"{what}: subscripts {letters!r} for an operand of shape {shape}", "give one letter per axis")
+            raise ShapeError(
+                f"{what}: subscripts {letters!r} for an operand of shape {shape}", "give one letter per axis"
+            )
         for letter, extent in zip(letters, shape, strict=True):
             if sizes.setdefault(letter, extent) != extent:
                 raise ShapeError(
@@ -128,14 +134,21 @@ def parse(subscripts: str, shapes: Sequence[tuple[Any, ...]]) -> tuple[list[str]
     groups = left.split(",")
     if len(groups) != len(shapes):
         raise ShapeError(
-            f"einsum {subscripts!r}: {len(groups)} groups of subscripts for {len(shapes)} operands", "give one group per operand"
+            f"einsum {subscripts!r}: {len(groups)} groups of subscripts for {len(shapes)} operands",
+            "give one group per operand",
         )
     spare = [c for c in LETTERS if c not in text]
-    hidden = [len(shape) - len(group.replace("...", "")) if "..." in group else 0 for group, shape in zip(groups, shapes, strict=True)]
+    hidden = [
+        len(shape) - len(group.replace("...", "")) if "..." in group else 0
+        for group, shape in zip(groups, shapes, strict=True)
+    ]
     for group, shape, count in zip(groups, shapes, hidden, strict=True):
         plain = group.replace("...", "")
         if count < 0 or ("..." not in group and len(plain) != len(shape)) or not all(c in LETTERS for c in plain):
-            raise ShapeError(f"einsum {subscripts!r}: subscripts {group!r} for an operand of shape {shape}", "give one letter per axis")
+            raise ShapeError(
+                f"einsum {subscripts!r}: subscripts {group!r} for an operand of shape {shape}",
+                "give one letter per axis",
+            )
     # Axes under an ellipsis are matched from the right.
     most = max(hidden, default=0)
     names = "".join(spare[:most])
@@ -143,22 +156,29 @@ def parse(subscripts: str, shapes: Sequence[tuple[Any, ...]]) -> tuple[list[str]
     if arrow:
         output = right.replace("...", names)
         if "..." not in right and most:
-            raise ShapeError(f"einsum {subscripts!r}: the output has no ellipsis", "write '...' into the output as well")
+            raise ShapeError(
+                f"einsum {subscripts!r}: the output has no ellipsis", "write '...' into the output as well"
+            )
     else:
         flat = "".join(groups)
         output = names + "".join(sorted(c for c in set(flat) if flat.count(c) == 1 and c not in names))
     if len(set(output)) != len(output) or not set(output) <= set("".join(groups)):
         raise ShapeError(
-            f"einsum {subscripts!r}: the output {output!r} repeats a letter or has one that no operand has", "name each axis once"
+            f"einsum {subscripts!r}: the output {output!r} repeats a letter or has one that no operand has",
+            "name each axis once",
         )
     return groups, output
 
 
 @functools.lru_cache(maxsize=1024)
-def contraction_path(groups: tuple[str, ...], output: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+def contraction_path(
+    groups: tuple[str, ...], output: str, shapes: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
     """The order of pairwise products, from `numpy.einsum_path`."""
     fakes = [np.broadcast_to(np.float64(0), shape) for shape in shapes]
-    return tuple(tuple(step) for step in np.einsum_path(",".join(groups) + "->" + output, *fakes, optimize="greedy")[0][1:])
+    return tuple(
+        tuple(step) for step in np.einsum_path(",".join(groups) + "->" + output, *fakes, optimize="greedy")[0][1:]
+    )
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:

@@ -16,12 +16,12 @@ from ..errors import UnsupportedError
 from ..graph.interpreter import bind, type_of_value
 from ..graph.primitive import Sample
 from ..graph.types import ArrayType
-from .arithmetic import imag, multiply
+from .arithmetic import multiply
 from .families import shape_of
-from .matmul import adjoint, matmul, swap
-from .shape import concatenate, convert, transpose
-from .solve import SquareMatrix, Stacked, _complex, check_matrix, ones_below, prepared, real_dtype, triangular_solve
 from .index import slice_axis
+from .matmul import adjoint, matmul, swap
+from .shape import concatenate
+from .solve import SquareMatrix, Stacked, _complex, check_matrix, ones_below, prepared, real_dtype, triangular_solve
 
 
 def hermitian(x: Any) -> Any:
@@ -108,7 +108,9 @@ class QR(Stacked):
         dq = matmul(q1, turn - inside) + scaled
         dr = matmul(inside - turn, square)
         if n > k:
-            rest = matmul(adjoint(dq), slice_axis(a, rank - 1, k, n)) + matmul(adjoint(q), slice_axis(da, rank - 1, k, n))
+            rest = matmul(adjoint(dq), slice_axis(a, rank - 1, k, n)) + matmul(
+                adjoint(q), slice_axis(da, rank - 1, k, n)
+            )
             dr = concatenate([dr, rest], rank - 1)
         if self.complete and m > n:
             surplus = slice_axis(q, rank - 1, k, m)
@@ -136,6 +138,8 @@ def prepared_dtype(a: ArrayType) -> Any:
 def qr(a: Any, mode: str = "reduced") -> Any:
     """(Q, R), or R alone for mode "r"."""
     if mode not in ("reduced", "complete", "r"):
-        raise UnsupportedError(f"qr(..., mode={mode!r}) is not supported on traced values", "use 'reduced', 'complete' or 'r'")
+        raise UnsupportedError(
+            f"qr(..., mode={mode!r}) is not supported on traced values", "use 'reduced', 'complete' or 'r'"
+        )
     q, r = bind(QR.of(mode == "complete"), prepared(a, "qr"))
     return r if mode == "r" else (q, r)

@@ -43,7 +43,9 @@ def gathered_shape(shape: tuple[Any, ...], axes: tuple[int, ...], at: int, indic
 def check_indices(axes: tuple[int, ...], x: Any, types: Sequence[ArrayType]) -> None:
     for t in types:
         if t.dtype.kind not in "iu":
-            raise DtypeError(f"an index array is {t}", "indices are integers (convert with .astype(int)) or boolean masks")
+            raise DtypeError(
+                f"an index array is {t}", "indices are integers (convert with .astype(int)) or boolean masks"
+            )
     if len(axes) != len(types) or list(axes) != sorted(set(axes)) or (axes and axes[-1] >= len(x.shape)):
         raise ShapeError(f"{len(types)} index arrays for the axes {axes} of {x}")
 
@@ -90,10 +92,8 @@ def _add(x: Any, axes: tuple[int, ...], at: int, v: Any, indices: Sequence[Any])
     if x.ndim == 1 and block:
         np.add.at(x, indices[0], v)
         return
-    key, natural = _numpy_key(x.ndim, axes, indices)
     if not block:
-        v = np.asarray(v)
-        x[key] += v
+        x[_numpy_key(x.ndim, axes, indices)[0]] += np.asarray(v)
         return
     strides = [s // x.itemsize for s in x.strides]
     rest = reduced_shape(x.shape, axes)
@@ -124,8 +124,10 @@ class _Indexed(Linear, abstract=True):
     def linear_operands(self, count: int) -> Sequence[int]:
         return range(self.leading)
 
-    def batched_indices(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[tuple[int, ...], list[Any], bool]:
-        """Axes and indices in the presence of a leading batch axis of the array, which is indexed if the indices differ."""
+    def batched_indices(
+        self, operands: Sequence[Any], axes: Sequence[int | None]
+    ) -> tuple[tuple[int, ...], list[Any], bool]:
+        """Axes and indices beside a leading batch axis of the array; whether that is indexed too (indices differ)."""
         indices, own = operands[self.leading :], axes[self.leading :]
         shifted = tuple(axis + 1 for axis in self.axes)
         if all(a is None for a in own):
@@ -180,7 +182,10 @@ class Gather(_Indexed):
         def apply(ct: Any, saved: Any, inputs: Any, times: Any) -> Any:
             if ct.__class__ is Tensor or any(i.__class__ is Tensor for i in saved):
                 return self.transpose(ct, (inputs[0], *saved), (True,))
-            return (Piece(lambda buffer, part: _add(buffer, axes, at, part, saved), ct, inputs[0]), *(None,) * len(saved))
+            return (
+                Piece(lambda buffer, part: _add(buffer, axes, at, part, saved), ct, inputs[0]),
+                *(None,) * len(saved),
+            )
 
         return lambda operands, out: operands[1:], apply
 
@@ -260,7 +265,9 @@ class Scatter(_Indexed):
         check_indices(self.axes, x, indices)
         part = gathered_shape(x.shape, self.axes, self.at, indices)
         if broadcast_shapes(part, v.shape) != part:
-            raise ShapeError(f"{v} assigned to elements of shape {part} of {x}", "give the value that shape, or a scalar")
+            raise ShapeError(
+                f"{v} assigned to elements of shape {part} of {x}", "give the value that shape, or a scalar"
+            )
         return ArrayType(x.shape, x.dtype)
 
     def numpy(self, x: Any, v: Any, *indices: Any) -> Any:
@@ -324,7 +331,10 @@ class Scatter(_Indexed):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         yield cls((0,), 0), (rng.normal(size=(4, 3)), rng.normal(size=(6, 1)), np.array([0, 2, 0, -1, 2, 1]))
-        yield cls((0, 2), 1), (rng.normal(size=(2, 3, 4)), rng.normal(size=(3, 5, 2)), rng.integers(0, 2, (5, 1)), np.array([3, 1]))
+        yield (
+            cls((0, 2), 1),
+            (rng.normal(size=(2, 3, 4)), rng.normal(size=(3, 5, 2)), rng.integers(0, 2, (5, 1)), np.array([3, 1])),
+        )
         yield cls((1,), 0), (rng.normal(size=(2, 3)), rng.normal(size=2), np.int64(-1))
         yield cls((0,), 0), (rng.normal(size=(3, 0)), rng.normal(size=()), np.zeros(0, int))
 

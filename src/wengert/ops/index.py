@@ -78,7 +78,9 @@ def place_shape(place: Place, t: ArrayType) -> tuple[Any, ...]:
             shape.append(extent)
         elif isinstance(extent, Dim):
             if part != Span(None, None, -1):
-                raise ShapeError(f"slice {part} of axis {axis} of {t}, whose length is not known yet", "take the axis whole")
+                raise ShapeError(
+                    f"slice {part} of axis {axis} of {t}, whose length is not known yet", "take the axis whole"
+                )
             shape.append(extent)
         else:
             shape.append(len(range(*slice(*part).indices(extent))))
@@ -252,7 +254,9 @@ class SetSlice(Linear):
         part = place_shape(self.place, x)
         extra = max(len(v.shape) - len(part), 0)
         if broadcast_shapes(part, v.shape[extra:]) != part or any(n != 1 for n in v.shape[:extra]):
-            raise ShapeError(f"{v} assigned to a part of shape {part} of {x}", "give the value the shape of the part, or a scalar")
+            raise ShapeError(
+                f"{v} assigned to a part of shape {part} of {x}", "give the value the shape of the part, or a scalar"
+            )
         return ArrayType(x.shape, x.dtype)
 
     def numpy(self, x: Any, v: Any) -> Any:
@@ -322,7 +326,7 @@ def _own_shape(x: Any, axis: int | None) -> tuple[Any, ...]:
 
 def assignment_tangent(primitive: Primitive, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """The tangent of `x[...] = v`: the tangent of `v` assigned into that of `x`."""
-    x, v, *indices = primals
+    x, _, *indices = primals
     dx, dv, *_ = tangents
     dtype = type_of_value(x).dtype
     if not is_inexact(dtype):

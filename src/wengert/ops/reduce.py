@@ -45,6 +45,12 @@ def _nothing(operands: Any, out: Any) -> Any:
     return ()
 
 
+_KEEP: dict[tuple[int, ...], Any] = {
+    (0,): lambda operands, out: (operands[0],),
+    (0, 1): lambda operands, out: (operands[0], out),
+}
+
+
 class Sum(Linear):
     """Sum over axes. Integers and booleans are added as NumPy does, in at least 64 bits."""
 
@@ -78,7 +84,7 @@ class Sum(Linear):
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         reduced, at = batched_axes(self.axes, axes[0] or 0)
-        return sum_axes(operands[0], reduced), at
+        return bind(Sum.of(reduced), operands[0]), at
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -91,6 +97,7 @@ class Sum(Linear):
 def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
     """Sum over axes counted from the front."""
     return bind(Sum.of(axes), x) if axes else x
+
 
 class Reduction(Primitive, abstract=True):
     """One result per lane of elements along `axes`.
@@ -118,9 +125,6 @@ class Reduction(Primitive, abstract=True):
     def pullback(self, mask: int) -> tuple[Any, Any]:
         """By hand, since the derived rule takes ten times as long on small arrays; the derivatives are the same."""
 
-        def keep(operands: Any, out: Any) -> Any:
-            return tuple([(operands[0], out)[k] for k in self.reads])
-
         def apply(ct: Any, saved: Any, inputs: Any, times: Any) -> Any:
             kept = kept_shape(inputs[0].shape, self.axes)
             values = dict(zip(self.reads, saved, strict=True))
@@ -128,7 +132,7 @@ class Reduction(Primitive, abstract=True):
             ct, slopes = reshape(ct, kept), self.slopes(values.get(0), out)
             return (ct * slopes if times is None else times(ct, slopes),)
 
-        return keep, apply
+        return _KEEP[self.reads], apply
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         reduced, at = batched_axes(self.axes, axes[0] or 0)
@@ -188,7 +192,8 @@ class Extremum(Reduction, abstract=True):
         axes = canonical_axes(self.axes, x.ndim, self.name)
         if 0 in [x.shape[k] for k in axes] and 0 not in reduced_shape(x.shape, axes):
             raise ShapeError(
-                f"{self.name} over axes {axes} of {x}: there is no element to choose", "give initial=, or check the shape"
+                f"{self.name} over axes {axes} of {x}: there is no element to choose",
+                "give initial=, or check the shape",
             )
         return super().type(x)
 
@@ -250,7 +255,8 @@ class LogSumExp(Reduction):
         infinite = isinf(out)
         weights = exp(where(infinite, -np.inf, x - where(infinite, 0.0, out)))
         top = equal(x, np.inf)
-        count = reshape(sum_axes(convert(top, np.empty(0, type_of_value(out).dtype).real.dtype), self.axes), shape_of(out))
+        real = np.empty(0, type_of_value(out).dtype).real.dtype
+        count = reshape(sum_axes(convert(top, real), self.axes), shape_of(out))
         return where(top, 1 / where(equal(count, 0), 1.0, count), weights)
 
 

@@ -28,6 +28,7 @@ from .control_flow import (
     fixed_point,
     out_types,
     pick,
+    quietly,
     rearranged,
     sample_graph,
     slice_type,
@@ -73,6 +74,7 @@ class Scan(ControlFlow):
         stacked = tuple(ArrayType((self.length, *t.shape), t.dtype) for t in results[self.carries :])
         return (*results[: self.carries], *stacked)
 
+    @quietly
     def numpy(self, *operands: Any) -> tuple[Any, ...]:
         consts, carry, xs = self.parts(operands)
         step = runner(self.body)

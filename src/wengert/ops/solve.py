@@ -18,16 +18,21 @@ from ..errors import DtypeError, ShapeError
 from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType, broadcast_shapes
-from .arithmetic import conj, imag, multiply, real, strong_multiply
+from .arithmetic import imag, multiply, real
 from .einsum import Einsum
 from .families import align_batches, fit, shape_of
-from .matmul import adjoint, matmul, swap
-from .shape import broadcast_to, convert, reshape, sum_to
+from .matmul import matmul, swap
+from .shape import broadcast_to, convert, reshape
 
 scipy_linalg = functools.cache(lambda: importlib.import_module("scipy.linalg"))
 """SciPy's linear algebra, imported when first used (it takes longer than wengert itself)."""
 
-_DTYPES = {"f": np.dtype(np.float32), "d": np.dtype(np.float64), "F": np.dtype(np.complex64), "D": np.dtype(np.complex128)}
+_DTYPES = {
+    "f": np.dtype(np.float32),
+    "d": np.dtype(np.float64),
+    "F": np.dtype(np.complex64),
+    "D": np.dtype(np.complex128),
+}
 
 
 def working_dtype(t: ArrayType, what: str) -> np.dtype[Any]:
@@ -237,7 +242,12 @@ class TriangularSolve(Stacked):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
-        for lead, n, k, lower, unit in [((), 3, 2, True, False), ((2,), 3, 1, False, False), ((), 3, 2, True, True), ((), 0, 1, True, False)]:
+        for lead, n, k, lower, unit in [
+            ((), 3, 2, True, False),
+            ((2,), 3, 1, False, False),
+            ((), 3, 2, True, True),
+            ((), 0, 1, True, False),
+        ]:
             yield cls(lower, unit), (rng.normal(size=(*lead, n, n)) + 3 * np.eye(n), rng.normal(size=(*lead, n, k)))
         yield cls(False, False), (_complex(rng, 3, 3) + 3 * np.eye(3), _complex(rng, 3, 2))
 
@@ -469,5 +479,3 @@ _frechet = ExpmFrechet.of()
 def expm(a: Any) -> Any:
     """The matrix exponential."""
     return bind(Expm.of(), prepared(a, "expm"))
-
-

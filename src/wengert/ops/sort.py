@@ -33,12 +33,12 @@ class Sort(Primitive):
         return np.sort(x, self.axis)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
-        order = argsort(primals[0], self.axis)
+        order = argsort(primals[0], self.axis, stable=False)  # the order of ties is averaged away
         return average_ties(vocabulary.take_along_axis(tangents[0], order, self.axis), out, self.axis)
 
     def vjp(self, ct: Any, operands: Sequence[Any], out: Any, needed: Sequence[bool]) -> Sequence[Any]:
         """By hand: the transpose of gathering with a permutation is gathering with its inverse, with no scatter."""
-        places = argsort(argsort(operands[0], self.axis), self.axis)
+        places = bind(InversePermutation.of(self.axis), argsort(operands[0], self.axis, stable=False))
         return (vocabulary.take_along_axis(average_ties(ct, out, self.axis), places, self.axis),)
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
@@ -54,10 +54,10 @@ class Sort(Primitive):
 
 
 class ArgSort(Primitive):
-    """The permutation that sorts along an axis; tied elements stay in order."""
+    """A permutation that sorts along an axis; tied elements stay in order if `stable`."""
 
     name = "argsort"
-    params = ("axis",)
+    params = ("axis", "stable")
     differentiable = False
 
     def type(self, x: ArrayType) -> ArrayType:
@@ -65,14 +65,44 @@ class ArgSort(Primitive):
         return ArrayType(x.shape, np.dtype(np.intp))
 
     def numpy(self, x: Any) -> Any:
-        return np.argsort(x, self.axis, kind="stable")
+        return np.argsort(x, self.axis, kind="stable" if self.stable else "quicksort")
+
+    def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
+        at = axes[0] or 0
+        return argsort(operands[0], self.axis + (self.axis >= at), self.stable), at
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        yield from ((cls(p.axis, True), operands) for p, operands in Sort.samples(rng))
+        yield cls(0, True), (np.array([2, 1, 2, 0, 1]),)
+        yield cls(1, False), (rng.normal(size=(3, 4)),)
+
+
+class InversePermutation(Primitive):
+    """Where each position went: `inverse[order[i]] = i` along an axis, for an array of permutations."""
+
+    name = "inverse_permutation"
+    params = ("axis",)
+    differentiable = False
+
+    def type(self, order: ArrayType) -> ArrayType:
+        canonical_axis(self.axis, order.ndim, self.name)
+        return ArrayType(order.shape, np.dtype(np.intp))
+
+    def numpy(self, order: Any) -> Any:
+        places = np.empty(order.shape, np.intp)
+        shape = [1] * order.ndim
+        shape[self.axis] = -1
+        np.put_along_axis(places, order, np.arange(order.shape[self.axis]).reshape(shape), self.axis)
+        return places
 
     batch = Sort.batch
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
-        yield from ((cls(p.axis), operands) for p, operands in Sort.samples(rng))
-        yield cls(0), (np.array([2, 1, 2, 0, 1]),)
+        yield cls(0), (rng.permutation(5),)
+        yield cls(1), (np.argsort(rng.normal(size=(3, 4))),)
+        yield cls(0), (np.zeros((0, 2), np.intp),)
 
 
 class RunStarts(Primitive):
@@ -176,9 +206,9 @@ def sort(x: Any, axis: int) -> Any:
     return bind(Sort.of(axis), x)
 
 
-def argsort(x: Any, axis: int) -> Any:
-    """The stable permutation that sorts along an axis counted from the front."""
-    return bind(ArgSort.of(axis), x)
+def argsort(x: Any, axis: int, stable: bool = True) -> Any:
+    """The permutation that sorts along an axis counted from the front."""
+    return bind(ArgSort.of(axis, stable), x)
 
 
 def average_ties(values: Any, keys: Any, axis: int) -> Any:

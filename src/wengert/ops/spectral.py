@@ -15,6 +15,7 @@ v^H dv = 0.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,13 +29,14 @@ from ..graph.types import ArrayType
 from ..settings import settings
 from .arithmetic import absolute, conj, multiply, real, subtract
 from .compare import where
-from .families import Elementwise, elementwise, reals, shape_of, vocabulary
+from .cut import stop_gradient
 from .factor import hermitian
+from .families import Elementwise, elementwise, reals, shape_of, vocabulary
 from .index import slice_axis
 from .matmul import adjoint, matmul, swap
 from .reduce import Max
-from .shape import broadcast_to, convert, reshape
-from .solve import SquareMatrix, Stacked, _complex, check_matrix, diagonals, prepared, real_dtype, working_dtype
+from .shape import convert, reshape
+from .solve import Stacked, _complex, check_matrix, diagonals, prepared, real_dtype, working_dtype
 from .solve import solve as solve_system
 
 
@@ -73,7 +75,7 @@ class InverseGap(Elementwise, abstract=True):
         coefficients = [*gap, *(np.zeros_like(first) for _ in range(count + 1 - len(gap)))]
         if not closed.any():
             return 0, _reciprocal(coefficients[:count])
-        shifted = [np.where(closed, high, low) for low, high in zip(coefficients, coefficients[1:], strict=False)]
+        shifted = [np.where(closed, high, low) for low, high in itertools.pairwise(coefficients)]
         stuck = closed & (shifted[0] == 0)
         shifted[0] = np.where(stuck, np.nan, shifted[0])
         found = _reciprocal(shifted)
@@ -111,7 +113,7 @@ def largest(w: Any) -> Any:
     shape = shape_of(w)
     if not shape[-1]:
         return np.ones((*shape[:-1], 1, 1))
-    size = vocabulary.stop_gradient(absolute(w))
+    size = absolute(stop_gradient(w))
     top = bind(Max.of((len(shape) - 1,)), size)
     return reshape(where(vocabulary.equal(top, 0), 1.0, top), (*shape[:-1], 1, 1))
 
@@ -226,7 +228,11 @@ class SVD(Spectral):
         *lead, m, n = check_matrix(a, "svd", square=False)
         dtype, k = working_dtype(a, "svd"), min(m, n)
         rows, columns = (m, n) if self.full else (k, k)
-        return ArrayType((*lead, m, rows), dtype), ArrayType((*lead, k), real_dtype(dtype)), ArrayType((*lead, columns, n), dtype)
+        return (
+            ArrayType((*lead, m, rows), dtype),
+            ArrayType((*lead, k), real_dtype(dtype)),
+            ArrayType((*lead, columns, n), dtype),
+        )
 
     def numpy(self, a: Any) -> Any:
         return tuple(np.linalg.svd(a, full_matrices=self.full))
@@ -367,5 +373,3 @@ def pinv(a: Any, rcond: float | None = None) -> Any:
     if rcond is None:
         rcond = 1e-15
     return bind(Pinv.of(float(rcond)), a)
-
-

@@ -29,6 +29,7 @@ from .control_flow import (
     fixed_point,
     out_types,
     pick,
+    quietly,
     rearranged,
     sample_graph,
     var_type,
@@ -79,6 +80,7 @@ class While(ControlFlow):
         stacked = tuple(ArrayType((self.length, *t.shape), t.dtype) for t in results[self.carries :])
         return (*results[: self.carries], ArrayType((self.length,), np.dtype(bool)), *stacked)
 
+    @quietly
     def numpy(self, *operands: Any) -> tuple[Any, ...]:
         cond_consts, body_consts, carry = self.parts(operands)
         proceed, step = runner(self.cond), runner(self.body)

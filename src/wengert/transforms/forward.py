@@ -14,7 +14,8 @@ from ..graph.primitive import Primitive
 from ..graph.stage import evaluate, stage
 from ..graph.tensor import Tensor
 from ..graph.trees import flatten, flatten_as, paths, unflatten
-from ..graph.types import ArrayType, is_inexact
+from ..graph.types import ArrayType, definite, is_inexact
+from ..ops.families import vocabulary
 from ..ops.shape import convert, zeros_like
 
 
@@ -42,6 +43,8 @@ class Forward(Interpreter):
         out = bind(primitive, *primals)
         if not primitive.differentiable:
             return out
+        if primitive.split is not None:  # equal eigenvalues: see ops.spectral
+            out = primitive.split(out, None)
         with np.errstate(all="ignore"):  # a warning belongs to the value, which has given it
             result = jvp_rule(primitive, primals, tangents, out)
         if not primitive.multiple:
@@ -60,6 +63,9 @@ def jvp_rule(primitive: Primitive, primals: Sequence[Any], tangents: Sequence[An
         return tuple(None for _ in out) if primitive.multiple else None
     if primitive.higher_order:
         return primitive.jvp(primals, tangents, jvp_graph)[1]
+    if not primitive.multiple:
+        dtype = type_of_value(out).dtype
+        primals = [definite(primal, dtype) for primal in primals]
     return primitive.jvp(primals, tangents, out)
 
 
@@ -99,8 +105,8 @@ def jvp_graph(
 def split(forward: Forward, value: Any) -> tuple[Any, Any]:
     """Value and tangent (None for zero) of a result at one level of forward mode."""
     if is_traced(value) and value.interpreter is forward:
-        return value.value, value.note
-    return forward.lower(value), None
+        return vocabulary.settle(value.value), vocabulary.settle(value.note)
+    return vocabulary.settle(forward.lower(value)), None
 
 
 def check_tangent(primal: Any, tangent: Any, path: str, what: str = "tangent", like: str = "primal") -> Any:
@@ -161,13 +167,13 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any],
     outs, out_structure = flatten(result)
     pairs = [split(forward, out) for out in outs]
     values = unflatten(out_structure, [v for v, _ in pairs])
-    moved = unflatten(out_structure, [_zero_tangent(v) if t is None else t for v, t in pairs])
+    moved = unflatten(out_structure, [_scalar(zeros_like(v) if t is None else t) for v, t in pairs])
     if not has_aux:
         return values, moved
     aux_leaves, aux_structure = flatten(aux)
     return values, moved, unflatten(aux_structure, [split(forward, leaf)[0] for leaf in aux_leaves])
 
 
-def _zero_tangent(value: Any) -> Any:
-    zero = zeros_like(value)
-    return zero[()] if isinstance(zero, np.ndarray) else zero
+def _scalar(value: Any) -> Any:
+    """A 0-dimensional array as a scalar, as NumPy's own functions return it."""
+    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value

@@ -19,14 +19,15 @@ from ..ops.arithmetic import conj
 from ..ops.shape import zeros_like
 from .forward import check_tangent
 from .reverse import Record, ground
-from .trace import argument_names
+from .series import settle
+from .trace import argument_names, leaf_names, parameter_names
 
 
 def lowered(record: Record, value: Any) -> Any:
     """A result of one level of recording as a value of the level below."""
     if is_traced(value) and value.interpreter is record:
-        return value.value
-    return record.lower(value)
+        return settle(value.value)
+    return settle(record.lower(value))
 
 
 def unwrap_tree(record: Record, tree: Any) -> Any:
@@ -36,8 +37,20 @@ def unwrap_tree(record: Record, tree: Any) -> Any:
 
 def descent(ct: Any) -> Any:
     """A cotangent as a gradient: conjugated, so that `x - lr * grad` descends; a 0-dimensional array as a scalar."""
-    ct = conj(ct)
+    ct = settle(conj(ct))
     return ct[()] if isinstance(ct, np.ndarray) and ct.ndim == 0 else ct
+
+
+def unshared(gradients: list[Any]) -> list[Any]:
+    """No two leaves share one array: `a + b` hands the same cotangent to both, and the user may write into it."""
+    if len(gradients) > 1:
+        seen: set[int] = set()
+        for k, gradient in enumerate(gradients):
+            if gradient.__class__ is np.ndarray:
+                if id(gradient) in seen:
+                    gradients[k] = gradient.copy()
+                seen.add(id(gradient))
+    return gradients
 
 
 def value_and_grad(
@@ -71,6 +84,8 @@ def value_and_grad(
     """
     several = not isinstance(argnums, int)
     numbers: tuple[int, ...] = tuple(argnums) if several else (argnums,)  # type: ignore[arg-type]
+    roots = parameter_names(fn)
+    known_labels: dict[Any, list[str]] = {}
 
     @functools.wraps(fn)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -83,9 +98,10 @@ def value_and_grad(
         chosen = tuple(args[k] for k in numbers)
         leaves, structure = flatten(chosen)
         check_differentiable(leaves, structure, "grad")
-        names = argument_names(fn, args)
-        bounds = np.cumsum([0, *(len(flatten(arg)[0]) for arg in args)])
-        labels = [name for k in numbers for name in names[bounds[k % len(args)] : bounds[k % len(args) + 1]]]
+        key = (len(args), structure)
+        labels = known_labels.get(key)
+        if labels is None:
+            labels = known_labels[key] = [n for k in numbers for n in leaf_names(roots, k % len(args), args[k])]
         with Record() as record:
             tensors = [record.leaf(_plain(leaf), label) for leaf, label in zip(leaves, labels, strict=True)]
             vars = [tensor.note for tensor in tensors]
@@ -110,7 +126,7 @@ def value_and_grad(
             else (None if eager and not hasattr(var, "used") else descent(zeros_like(leaf)))
             for var, leaf in zip(vars, leaves, strict=True)
         ]
-        gradient = unflatten(structure, gradients)
+        gradient = unflatten(structure, unshared(gradients))
         gradient = gradient if several else gradient[0]
         return ((value, unwrap_tree(record, aux)), gradient) if has_aux else (value, gradient)
 
@@ -206,24 +222,29 @@ def _plain(leaf: Any) -> Any:
 
 def check_differentiable(leaves: Sequence[Any], structure: Any, what: str) -> None:
     """Refuse integer leaves, by name."""
-    for leaf, path in zip(leaves, paths(structure), strict=True):
+    for k, leaf in enumerate(leaves):
+        if leaf.__class__ is float or (leaf.__class__ is np.ndarray and leaf.dtype.kind in "fc"):
+            continue
         t = type_of_value(leaf)
         if not is_inexact(t.dtype):
             raise IntegerInputError(
-                f"{what} with respect to {t} (argument{path}), but integers and booleans have no derivative",
+                f"{what} with respect to {t} (argument{paths(structure)[k]}), but integers and booleans have no derivative",
                 "pass a float: 3.0, or x.astype(float); choose other arguments with argnums=",
             )
 
 
 def check_scalar(record: Record, result: Any) -> Any:
     """The value of a result that must be one real number."""
-    leaves, structure = flatten(result)
-    if len(leaves) != 1 or not structure.is_leaf():
+    if result.__class__ is Tensor or isinstance(result, (np.ndarray, np.generic, float, complex, int)):
+        value = lowered(record, result)
+    else:
+        structure = flatten(result)[1]
         raise NonScalarOutputError(
             f"grad needs a function that returns one number, and this one returned {structure}",
             "return the loss alone, or (loss, rest) with has_aux=True",
         )
-    value = lowered(record, leaves[0])
+    if value.__class__ is np.float64:
+        return value
     t = type_of_value(value)
     if t.shape != ():
         raise NonScalarOutputError(
@@ -240,8 +261,8 @@ def check_scalar(record: Record, result: Any) -> Any:
 
 def one_like(value: Any) -> Any:
     """1 of the dtype of a scalar (float64 for integers)."""
-    dtype = type_of_value(value).dtype
-    return np.ones((), dtype if is_inexact(dtype) else np.float64)[()]
+    dtype = type_of_value(value).dtype if not hasattr(value, "dtype") else value.dtype
+    return dtype.type(1) if is_inexact(dtype) else np.float64(1)
 
 
 def variable(value: Any, name: str | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from ..graph.interpreter import type_of_value
 from ..graph.nodes import Var
 from ..graph.primitive import Primitive
 from ..graph.stage import stage
+from ..graph.types import definite
 from ..ops.arithmetic import add
 from .forward import jvp_rule
 
@@ -41,7 +42,8 @@ def transpose_graph(graph: Graph, cts: Sequence[Any]) -> list[Any]:
                 f"{node.primitive.name} takes part in a linear function but declares no transpose", "define `transpose`"
             )
         linear = [isinstance(atom, Var) for atom in node.inputs]
-        operands = [atom if isinstance(atom, Var) else atom.value for atom in node.inputs]
+        dtype = (node.outputs or ())[0].dtype
+        operands = [atom if isinstance(atom, Var) else definite(atom.value, dtype) for atom in node.inputs]
         for atom, ct in zip(
             node.inputs, rule(outs if node.primitive.multiple else outs[0], operands, linear), strict=True
         ):

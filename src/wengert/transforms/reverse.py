@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from math import isfinite
 from sys import _getframe
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..graph.nodes import Const, Node, Var
 from ..graph.primitive import Primitive
 from ..graph.stage import Stage, counter, evaluate, live_nodes, stage
 from ..graph.tensor import Tensor
-from ..graph.types import PYTHON_NUMBERS, ArrayType, Dim
+from ..graph.types import PYTHON_NUMBERS, ArrayType, Dim, definite
 from ..ops.arithmetic import strong_multiply
 from ..ops.families import vocabulary
 from ..ops.index import Piece
@@ -56,7 +57,7 @@ class Record(Interpreter):
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         mask = 0
         bit = 1
-        nested = False
+        nested = literal = False
         values: Any = []
         inputs = []
         for operand in operands:
@@ -74,27 +75,35 @@ class Record(Interpreter):
                 else:
                     operand = self.lower(operand)
                     inputs.append(constant_atom(operand))
-                if operand.__class__ is Tensor:
+                kind = operand.__class__
+                if kind is Tensor:
                     nested = True
+                elif kind is float or kind is complex:
+                    literal = True
             elif kind is ndarray:
                 inputs.append(Const(None if operand.ndim else operand, (operand.shape, operand.dtype)))
             else:
+                literal = True
                 inputs.append(Const(operand))
             values.append(operand)
             bit += bit
-        if primitive.higher_order and mask:
-            return self.apply_higher_order(primitive, values, inputs, mask)
+        pullback = primitive.pullbacks.get(mask)
+        if pullback is None:  # nothing to record, or the first time
+            if not mask or not primitive.differentiable:
+                out = bind(primitive, *values)
+                return out if mask else self.constant(out)
+            if primitive.higher_order:
+                return self.apply_higher_order(primitive, values, inputs, mask)
+            pullback = primitive.pullbacks[mask] = pullback_of(primitive, mask)
         try:
             out = bind(primitive, *values) if nested else primitive.numpy(*values)  # type: ignore[misc]
+            kind = out.__class__
+            if kind is float or kind is complex:
+                out = primitive.reference(*values)  # type: ignore[attr-defined]
         except WengertError:
             raise
         except (ValueError, TypeError, IndexError) as error:
             raise explain(primitive, values, error) from error
-        if not mask or not primitive.differentiable:
-            return self.constant(out) if not mask else out
-        pullback = primitive.pullbacks.get(mask)
-        if pullback is None:
-            pullback = primitive.pullbacks[mask] = pullback_of(primitive, mask)
         frame = _getframe(2)
         while frame is not None and internal_file(frame.f_code.co_filename) is not False:
             frame = frame.f_back if is_internal(frame.f_code.co_filename) else frame
@@ -102,10 +111,13 @@ class Record(Interpreter):
         if not primitive.multiple:
             if out.dtype.kind not in "fc":
                 return out
-            node = Node(
-                primitive, tuple(inputs), None, code, offset, next(counter), pullback[0](values, out), pullback[1]
-            )
+            saved = pullback[0](values, out)
+            if literal and saved:
+                saved = tuple([definite(value, out.dtype) for value in saved])
+            node = Node(primitive, tuple(inputs), None, code, offset, next(counter), saved, pullback[1])
             return Tensor(self, out, Var(out.shape, out.dtype, node))
+        if primitive.split is not None:  # equal eigenvalues: see ops.spectral
+            out = primitive.split(out, None)
         types = tuple([type_of_value(value) for value in out])
         node = Node(primitive, tuple(inputs), types, code, offset, next(counter), pullback[0](values, out), pullback[1])
         return tuple(
@@ -119,8 +131,6 @@ class Record(Interpreter):
         """Loops and branches: run the forward part, which hands out what the backward part will read."""
         needed = [bool(mask >> k & 1) for k in range(len(values))]
         outs, residuals = primitive.forward_pass(values, needed, split_graph)
-        if mask not in primitive.pullbacks:
-            primitive.pullbacks[mask] = (None, higher_order_pullback(primitive, needed))
         types = tuple([type_of_value(value) for value in outs])
         code, offset = here(3) or (None, 0)
         node = Node(
@@ -131,7 +141,7 @@ class Record(Interpreter):
             offset,
             next(counter),
             (values, residuals),
-            primitive.pullbacks[mask][1],
+            higher_order_pullback(primitive, needed),
         )
         return tuple(
             [
@@ -321,13 +331,13 @@ def has_nan(value: Any) -> bool:
         note = value.note
         inner = has_nan(note) if not isinstance(note, (Var, int)) and note is not None else False
         return inner or has_nan(value.value)
-    if value is None:
+    if value.__class__ is np.float64:
+        return bool(value != value)
+    if value is None or value.dtype.kind not in "fc":
         return False
-    flat = np.ravel(value)
-    if flat.dtype.kind not in "fc":
-        return False
-    total = flat.dot(flat)  # one pass; NaN and infinity both make it non-finite
-    return not np.isfinite(total) and bool(np.isnan(flat).any())
+    flat = value if value.ndim == 1 else np.ravel(value)
+    # One pass; NaN and infinity both make the sum of squares non-finite.
+    return not isfinite(abs(flat.dot(flat))) and bool(np.isnan(flat).any())
 
 
 def higher_order_pullback(primitive: Any, needed: Sequence[bool]) -> Callable[..., Any]:

@@ -14,11 +14,17 @@ from ..graph.interpreter import type_of_value
 from ..graph.stage import evaluate, stage
 from ..graph.tensor import Tensor
 from ..graph.trees import flatten, flatten_as, paths, unflatten
-from ..graph.types import ArrayType, type_of
+from ..graph.types import PYTHON_NUMBERS, ArrayType, type_of
+from ..ops.families import vocabulary
 
 
+@np.errstate(all="ignore")
 def call(graph: Graph, *args: Any, **kwargs: Any) -> Any:
-    """`graph(*args)`: run it on arguments in the containers of the function it was traced from."""
+    """`graph(*args)`: run it on arguments in the containers of the function it was traced from.
+
+    Without NumPy's floating-point warnings, as compiled code runs: the nodes of a derivative may divide by zero
+    where `strong_multiply` then masks the result.
+    """
     if graph.in_tree is None:
         results = evaluate(graph, *args)
         return results[0] if len(results) == 1 else tuple(results)
@@ -30,20 +36,28 @@ def call(graph: Graph, *args: Any, **kwargs: Any) -> Any:
                 f"graph {graph.name}: argument {var.name} is {found}, traced as {var.type}",
                 "trace it again for this type",
             )
-    return unflatten(graph.out_tree, evaluate(graph, *leaves))
+    return unflatten(graph.out_tree, vocabulary.run_limit(graph, *leaves) or evaluate(graph, *leaves))
+
+
+def parameter_names(fn: Callable[..., Any]) -> list[str]:
+    """Names of the parameters that can be given by position; empty for what has no signature."""
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in parameters if p.kind in positional]
+
+
+def leaf_names(roots: Sequence[str], position: int, arg: Any) -> list[str]:
+    """A name for every leaf of an argument: the parameter's, with the path inside containers."""
+    return paths(flatten(arg)[1], roots[position] if position < len(roots) else f"arg{position}")
 
 
 def argument_names(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> list[str]:
-    """A name for every leaf of the arguments: the parameter's own name, with the path inside containers."""
-    try:
-        parameters = list(inspect.signature(fn).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = []
-    for k, arg in enumerate(args):
-        positional = k < len(parameters) and parameters[k].kind in (0, 1)
-        root = parameters[k].name if positional else f"arg{k}"
-        names += paths(flatten(arg)[1], root)
+    """A name for every leaf of the arguments."""
+    roots = parameter_names(fn)
+    names = [name for k, arg in enumerate(args) for name in leaf_names(roots, k, arg)]
     for key in sorted(kwargs or {}):
         names += paths(flatten(kwargs[key])[1], key)  # type: ignore[index]
     return names

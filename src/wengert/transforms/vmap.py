@@ -186,7 +186,7 @@ def vmap(
                 raise BatchAxisError(
                     f"vmap: out_axes {axis} for output{path}, which has {rank} axes with the mapped one"
                 )
-            results.append(batched_value(batch, out, axis))
+            results.append(vocabulary.settle(batched_value(batch, out, axis)))
         return unflatten(out_structure, results)
 
     return wrapped

@@ -1,25 +1,42 @@
-"""The methods of `Graph` that draw: attached here, since a graph itself knows no pictures."""
+"""The methods of `Graph` that draw: attached here, since a graph itself knows no pictures.
+
+They load the module that does the work when they are called, so that `import wengert` is no slower for them.
+"""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from typing import Any
+
 from ..graph.graph import Graph
-from .dot import to_dot
-from .html import to_html
-from .place import MissingExtraError
-from .show import show
-from .svg import to_svg
+
+HOMES = {"show": "show", "to_html": "html", "to_svg": "svg", "to_dot": "dot", "_repr_svg_": "notebook"}
+"""The module of each function; a method has its function's name and arguments."""
+
+SUMMARIES = {
+    "show": "Write a page to explore the graph in, open it in the browser, return its path (`wengert.view.show`).",
+    "to_html": "The graph as one HTML page with search, folding, pan and zoom (`wengert.view.to_html`).",
+    "to_svg": "The graph as an SVG picture; needs the extra `pictures` (`wengert.view.to_svg`).",
+    "to_dot": "The graph in Graphviz's language (`wengert.view.to_dot`).",
+    "_repr_svg_": "The picture that a notebook shows.",
+}
 
 
 def attach() -> None:
     """Give every graph the methods `show`, `to_html`, `to_svg`, `to_dot`, and a picture in notebooks."""
-    for function in (show, to_html, to_svg, to_dot):
-        setattr(Graph, function.__name__, function)
-    Graph._repr_svg_ = repr_svg  # type: ignore[attr-defined]
+    for name in HOMES:
+        setattr(Graph, name, deferred(name))
 
 
-def repr_svg(graph: Graph) -> str | None:
-    """The picture that a notebook shows for a graph; without fast-sugiyama the notebook shows text."""
-    try:
-        return to_svg(graph)
-    except MissingExtraError:
-        return None
+def deferred(name: str) -> Callable[..., Any]:
+    """A method that loads the function of that name and calls it."""
+
+    def method(self: Graph, *args: Any, **kwargs: Any) -> Any:
+        module = importlib.import_module(f".{HOMES[name]}", __package__)
+        return getattr(module, name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__qualname__ = f"Graph.{name}"
+    method.__doc__ = SUMMARIES[name]
+    return method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from ..graph.graph import Graph
 from .colours import DARK, KINDS, LIGHT
@@ -75,7 +75,7 @@ def draw(view: Picture, subtitle: str, colours: str = "light") -> str:
     shift = (width - layout.width) / 2
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="wengert" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label={quoteattr(f"{view.name}: {subtitle}")}>',
+        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(f"{view.name}: {subtitle}")}">',
         f"<style>{style(colours)}</style>",
         markers(),
         '<rect class="paper" width="100%" height="100%"/>',

@@ -30,6 +30,15 @@ class Fold {
 
   holds(id) { return this.children[id].length > 0; }
 
+  isGroup(id) { return id >= this.data.boxes.length; }
+
+  // The box whose frame `id` is drawn in; -1 outside all frames.
+  frame(id, frameless) {
+    let above = this.parent[id];
+    while (frameless && above >= 0 && this.isGroup(above)) above = this.parent[above];
+    return above;
+  }
+
   ancestors(id) {
     const found = [];
     for (let above = this.parent[id]; above >= 0; above = this.parent[above]) found.push(above);
@@ -65,7 +74,10 @@ class Fold {
   // Boxes in view, in order, and edges between them; several edges to or from a closed box become one.
   view() {
     const faces = this.boxes.map((_, id) => this.face(id));
-    const boxes = faces.map((shown, id) => shown === id ? id : -1).filter((id) => id >= 0);
+    let boxes = faces.map((shown, id) => shown === id ? id : -1).filter((id) => id >= 0);
+    // Functions and lines that call each other back and forth make frames that a large layout cannot untangle.
+    const frameless = boxes.length > LARGE && this.mode !== "order";
+    if (frameless) boxes = boxes.filter((id) => !(this.isGroup(id) && this.open.has(id)));
     boxes.sort((one, other) => this.start[one] - this.start[other] || other - one);
     const merged = new Map();
     this.data.edges.forEach(([tail, head, port, slot, gradient, beside, label], index) => {
@@ -86,6 +98,6 @@ class Fold {
     });
     const edges = [...merged.values()];
     if (boxes.length > LARGE) this.loosen(boxes, edges);
-    return { boxes, edges };
+    return { boxes, edges, frameless };
   }
 }

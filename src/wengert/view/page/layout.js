@@ -86,7 +86,7 @@ function elkGraph(fold, view) {
   }
   // A holder may begin where its first member does, and come after it: hence a second pass.
   for (const id of view.boxes) {
-    const above = fold.parent[id];
+    const above = fold.frame(id, view.frameless);
     (above < 0 ? root : shown.get(above)).children.push(shown.get(id));
   }
   view.edges.forEach((edge, index) => {

@@ -45,7 +45,7 @@ async function refresh(keep = null) {
       view.fit(...state.size);
     }
     mark();
-    status("");
+    status(shown.frameless ? "in a view this large the frames of unfolded groups are left out" : "");
     document.body.dataset.state = "ready";
   } catch (error) {
     if (run !== state.run) return;
