@@ -18,12 +18,16 @@ HERE = Path(__file__).parent
 WORKLOADS = ("chain", "rosenbrock", "numpy_calls", "large_arrays", "long_jvp", "million_operations", "startup")
 
 
-def run(workload: str, quick: bool) -> list[Report]:
-    """Measure in a new process, so that one workload's imports, memory and caches do not bear on another's."""
+def run(workload: str, quick: bool) -> list[Report] | None:
+    """Measure in a new process, so that one workload's imports, memory and caches do not bear on another's.
+
+    None if the workload fails, whose error then stands in the terminal.
+    """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "reports.json")
         command = [sys.executable, "-m", f"benchmarks.{workload}", "--json", str(result)] + ["--quick"] * quick
-        subprocess.run(command, check=True, cwd=HERE.parent)
+        if subprocess.run(command, cwd=HERE.parent).returncode:
+            return None
         return [Report.from_dict(data) for data in json.loads(result.read_text())]
 
 
@@ -41,18 +45,25 @@ def main() -> int:
         console.print(f"[bold]{name}[/bold]: {text}", highlight=False)
     console.print()
     reports: list[Report] = []
+    failed: list[str] = []
     for workload in options.workloads or WORKLOADS:
         with console.status(f"measuring {workload}"):
             found = run(workload, options.quick)
+        if found is None:
+            failed.append(workload)
+            continue
         render.show(found, console)
         reports += found
     whole = not options.quick and not options.workloads
     output = options.output or (HERE / "RESULTS.md" if whole else None)
-    if output is not None:
+    if failed:
+        console.print(f"[bold red]failed: {', '.join(failed)}[/bold red]; no page is written")
+    elif output is not None:
         command = " ".join(["python -m benchmarks", *options.workloads, *["--quick"] * options.quick])
         output.write_text(render.markdown(reports, facts, command))
         console.print(f"written to {output}")
-    return 0 if all(target.met for report in reports for target in report.targets) else 1
+    missed = [target for report in reports for target in report.targets if not target.met]
+    return 1 if failed or missed else 0
 
 
 if __name__ == "__main__":

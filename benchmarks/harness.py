@@ -108,19 +108,20 @@ def peer(name: str) -> Any:
     return module
 
 
-def race(contenders: Mapping[str, Run], effort: Effort, seconds: float | None = None) -> dict[str, Timing]:
-    """Time all contenders in interleaved repeats, each for about `seconds` (by default the effort's) a repeat.
+def race(contenders: Mapping[str, Run], effort: Effort, finer: int = 1) -> dict[str, Timing]:
+    """Time all contenders in interleaved repeats. Each is called before, to fill caches.
 
-    Each is called before, to fill caches.
+    `finer` asks for that many times more repeats, each that many times shorter: among many short samples of a
+    call of a microsecond some are undisturbed even on a busy machine.
     """
-    seconds = effort.seconds if seconds is None else seconds
+    seconds = effort.seconds / finer
     timers = {name: timeit.Timer(run, setup="gc.enable()", globals={"gc": gc}) for name, run in contenders.items()}
     numbers = {name: calibrate(timer, seconds) for name, timer in timers.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     gc.collect()
     gc.freeze()
     try:
-        for _ in range(effort.repeats):
+        for _ in range(effort.repeats * finer):
             for name, timer in timers.items():
                 gc.collect()
                 samples[name].append(timer.timeit(numbers[name]) / numbers[name])

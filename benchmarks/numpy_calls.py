@@ -91,7 +91,7 @@ def measure(effort: Effort) -> list[Report]:
             label: functools.partial(lookup(module, name), *args, **kwargs) for label, module in modules.items()
         }
         numpy.testing.assert_array_equal(contenders["wengert"](), contenders["numpy"]())
-        times = race(contenders, effort, effort.seconds / 4)
+        times = race(contenders, effort, finer=10)
         plain, ours = times["numpy"], times["wengert"]
         beyond = ours.least - plain.least
         extras.append(beyond)

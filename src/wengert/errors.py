@@ -277,7 +277,7 @@ class DegenerateWarning(UserWarning):
 
     Failing::
 
-        wg.grad(lambda a: np.linalg.eigh(a)[1][0, 0])(np.eye(2))
+        wg.grad(lambda a: np.linalg.eigh(a)[1][0, 1])(np.eye(2))
 
     Repaired::
 

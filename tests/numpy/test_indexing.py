@@ -323,7 +323,8 @@ def test_a_constant_buffer_takes_values_of_every_level() -> None:
         out[2] = out[1] * out[0]
         return out
 
-    check_values(f, numpy.array(2.0))
+    agree(wg.trace(f, 2.0)(2.0), [1.5, 2, 3])
+    agree(wg.jvp(f, (2.0,), (1.0,)), [[1.5, 2, 3], [0, 1, 1.5]])
     check_derivatives(lambda x: f(x) ** 2, numpy.array(2.0))
     agree(wg.vmap(f)(numpy.array([1.0, 2.0])), [[1.5, 1, 1.5], [1.5, 2, 3]])
     counts = np.zeros(2, int)
@@ -555,3 +556,67 @@ def test_a_loop_over_elements_costs_its_length() -> None:
         numpy.zeros = original
     assert sum(numpy.prod(args[0]) >= 300 for args in made) <= 1
     agree(gradient, wg.trace(wg.grad(total), x)(x))
+
+
+def test_a_loop_of_assignments_writes_in_place() -> None:
+    """Where nothing else refers to the array, `x[i] = v` copies it neither forward nor backward."""
+    addresses = set()
+
+    def fill(x: Any, saved: bool) -> Any:
+        y = np.zeros(50)
+        kept = []
+        y[:2] = x
+        for k in range(2, 50):
+            y[k] = y[k - 1] * 0.9 + y[k - 2] ** 2 * 0.01
+            addresses.add(y.value.ctypes.data)
+            if saved:
+                kept.append(y * y)  # keeps the array for the derivative, so that it may not be written to
+        return np.sum(y * y) + sum(np.sum(v[k // 2] * v[k // 3]) for k, v in enumerate(kept))
+
+    x = numpy.array([0.5, 0.7])
+    wg.grad(lambda x: fill(x, False))(x)
+    assert len(addresses) == 1
+    for saved in (False, True):
+        along = [wg.jvp(lambda x, saved=saved: _plain_fill(x, saved), (x,), (t,))[1] for t in numpy.eye(2)]
+        agree(wg.grad(lambda x, saved=saved: fill(x, saved))(x), along)
+    assert len(addresses) > 40
+
+
+def _plain_fill(x: Any, saved: bool) -> Any:
+    """The same without assignment."""
+    values = [x[0], x[1]]
+    kept = []
+    for k in range(2, 50):
+        values.append(values[k - 1] * 0.9 + values[k - 2] ** 2 * 0.01)
+        if saved:
+            kept.append([v * v for v in values] + [0.0] * 50)
+    return sum(v * v for v in values) + sum(v[k // 2] * v[k // 3] for k, v in enumerate(kept))
+
+
+def test_views_and_other_handles_are_safe_from_writing_in_place() -> None:
+    def f(x: Any) -> Any:
+        y = np.zeros(4)
+        y[0] = x
+        part, plain = y[1:], y.value
+        y[1] = x * 2
+        other = y.copy()
+        y[2] = x * 3
+        assert plain[1] == 0
+        y[1:] = y[:-1]  # reads what it writes
+        return np.sum(part) + np.sum(other) * 10 + np.sum(y * numpy.array([1.0, 2, 3, 4]))
+
+    agree(wg.grad(f)(2.0), 30.0 + 1 + 2 + 6 + 12)
+    source = numpy.zeros(2)
+    for make in (lambda: wg.constant(source), lambda: wg.variable(source), lambda: wg.constant(source[:])):
+        x = make()
+        x[0] = 1.0
+        assert source[0] == 0
+    x = wg.variable(numpy.zeros(2))
+    first = x
+    y = x * 1
+    leaf = x.note
+    x[0] = 5.0
+    assert first is x and leaf.value[0] == 0 and y.numpy()[0] == 0
+    # Forward mode and second order: the tangent of a shared value is not written to.
+    agree(wg.grad(lambda x: wg.jvp(f, (x,), (x,))[1])(2.0), 51.0)
+    agree(wg.jvp(wg.grad(lambda x: f(x) ** 2), (2.0,), (1.0,))[1], 2 * 51.0**2)

@@ -162,7 +162,12 @@ def test_shapes_that_do_not_fit_name_the_repair():
         x @ 2.0
     with pytest.raises(ShapeError, match="stacks"):
         numpy.matmul(wg.variable(numpy.ones((2, 2, 3))), numpy.ones((4, 3, 2)))
-    for text, shapes in [("ij,jk->ik", [(2, 3), (2, 3)]), ("ij->k", [(2, 3)]), ("ijk->i", [(2, 3)]), ("ij,j->i", [(2, 3)])]:
+    for text, shapes in [
+        ("ij,jk->ik", [(2, 3), (2, 3)]),
+        ("ij->k", [(2, 3)]),
+        ("ijk->i", [(2, 3)]),
+        ("ij,j->i", [(2, 3)]),
+    ]:
         with pytest.raises(ShapeError):
             wg.trace(lambda *xs, text=text: np.einsum(text, *xs), *[numpy.ones(s) for s in shapes])
     with pytest.raises(ShapeError):

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 """The browser's path; None where there is none."""
 
 FLAGS = (
@@ -28,14 +29,14 @@ class Browser:
         self.problems: list[str] = []
         self.count = 0
         self.rest = b""
-        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.folder = tempfile.mkdtemp(prefix="wengert-browser-")
         to_read, self.to_write = os.pipe()
         self.to_read, to_write = os.pipe()
         # The browser reads commands from descriptor 3 and writes answers to 4; the shell moves ours there.
         high = [os.dup2(fd, number, inheritable=True) for fd, number in ((to_read, 63), (to_write, 62))]
         os.close(to_read)
         os.close(to_write)
-        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}"]
+        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={self.folder}", f"--window-size={width},{height}"]
         self.process = subprocess.Popen(
             ["bash", "-c", 'exec 3<&63 4>&62 63<&- 62>&-; exec "$@"', "bash", *command, "about:blank"],
             pass_fds=high, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -56,11 +57,15 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
+        # Closing the pipe ends the browser and its children; killing it would leave them writing into the folder.
         os.close(self.to_write)
         os.close(self.to_read)
-        self.folder.cleanup()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def call(self, method: str, **params: Any) -> Any:
         """Send a command and wait for its answer."""

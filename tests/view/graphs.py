@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -12,6 +13,9 @@ from wengert.graph.graph import Graph
 from wengert.graph.nodes import Const, Node, Var
 from wengert.graph.primitive import Primitive
 from wengert.graph.types import ArrayType
+
+ROOT = Path(__file__).parents[2]
+"""The folder that `tests` is imported from."""
 
 FLOAT = np.dtype("float64")
 
@@ -82,14 +86,15 @@ class Builder:
         primitive = Op(primitive) if isinstance(primitive, str) else primitive
         made = tuple(Var.of(ArrayType(shape, np.dtype(dtype)), name, None, index) for index in range(outputs))
         atoms = tuple(atom if isinstance(atom, Var | Const) else Const(atom) for atom in atoms)
-        node = Node(primitive, atoms, made, *at, len(self.nodes), None, backward)
+        node = Node(primitive, atoms, made, *at, len(self.nodes), backward=backward)
         for var in made:
             var.node = node
         self.nodes.append(node)
         return made[0] if outputs == 1 else made
 
     def graph(self, *outputs: Any, name: str = "graph", **known: Any) -> Graph:
-        return Graph(self.inputs, self.nodes, outputs, name, **known)
+        atoms = [atom if isinstance(atom, Var) else Const(atom) for atom in outputs]
+        return Graph(self.inputs, self.nodes, atoms, name, **known)
 
 
 def ten() -> Graph:
@@ -103,7 +108,8 @@ def ten() -> Graph:
     positive = build.op(Op("greater", differentiable=False), total, 0.0, at=at[2], dtype=bool)
     active = build.op("where", positive, total, 0.0, at=at[2], name="activated")
     loss = build.op("add", active, square, at=at[3], name="loss")
-    numbers = {w: 2.0, x: -3.0, b: 1.0, product: -6.0, total: -5.0, square: 9.0, positive: False, active: 0.0, loss: 9.0}
+    numbers = {w: 2.0, x: -3.0, b: 1.0, product: -6.0, total: -5.0, square: 9.0, positive: False}
+    numbers |= {active: 0.0, loss: 9.0}
     slopes = {w: 0.0, x: -6.0, b: 0.0, loss: 1.0}
     return build.graph(
         loss, name="loss",

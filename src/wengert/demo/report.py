@@ -222,8 +222,9 @@ def graphs_section(folder: Path, pictures: Sequence[Picture]) -> str:
         blocks.append(f"""
 <h3>{title}</h3>
 <p>{html.escape(picture.caption)} {nodes:,} operations.
-<a href="graphs/{picture.stem}.html">Open it to search, fold, pan and zoom</a>.</p>
-<div class="scroll"><img src="{svg}" alt="{title}"></div>
+<a href="graphs/{picture.stem}.html">Open it to search, fold, pan and zoom</a>, or
+<a href="graphs/{picture.stem}.svg">at full size</a>.</p>
+<a class="graph" href="graphs/{picture.stem}.svg"><img src="{svg}" alt="{title}"></a>
 <details><summary>As text</summary><pre>{text}</pre></details>""")
     return f"""
 <section id="graphs">

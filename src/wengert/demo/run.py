@@ -76,8 +76,8 @@ def demo(
                 report.Picture(
                     "epidemic",
                     "The loss of the epidemic model",
-                    "Traced from shapes and dtypes alone. The simulation is the one node `scan`, whose body is a graph "
-                    "of its own.",
+                    "Traced from shapes and dtypes alone. The simulation is one node, a scan, whose body is a graph of "
+                    "its own.",
                     objective,
                 ),
                 report.Picture(
@@ -149,7 +149,7 @@ def draw(
         figures.draw_influenza(*fits, folder / "figures")
         progress.update(task, advance=1)
     for picture in pictures:
-        (folder / "graphs" / f"{picture.stem}.svg").write_text(picture.graph.to_svg(), encoding="utf-8")
+        (folder / "graphs" / f"{picture.stem}.svg").write_text(picture.graph.to_svg(colours="light"), encoding="utf-8")
         (folder / "graphs" / f"{picture.stem}.html").write_text(picture.graph.to_html(), encoding="utf-8")
         progress.update(task, advance=1)
 

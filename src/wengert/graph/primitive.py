@@ -52,7 +52,9 @@ class Primitive:
     those graphs, so that operations need not know transforms: `jvp(primals, tangents, jvp_graph)` returns
     values and tangents, `batch(operands, axes, batch_graph)`, and in place of `vjp` a pair:
     `forward_pass(operands, needed, split_graph) -> outs, saved` and
-    `backward_pass(cts, operands, saved, needed, vjp_graph) -> cts`.
+    `backward_pass(cts, operands, saved, needed, vjp_graph) -> cts`. Passes ask it for
+    `with_subgraphs(*graphs)`, the same operation on other graphs, and `prune(used, clean)`, the operation that
+    computes only the outputs in use: (primitive, positions of its operands, positions of its outputs).
     """
 
     name: ClassVar[str]
@@ -116,6 +118,8 @@ class Primitive:
     batch: Callable[..., tuple[Any, Any]] | None = None
     depends: Callable[..., Any] | None = None
     split: Callable[..., Any] | None = None
+    with_subgraphs: Callable[..., Primitive] | None = None
+    prune: Callable[..., tuple[Primitive, list[int], list[int]]] | None = None
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

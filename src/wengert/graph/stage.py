@@ -111,12 +111,12 @@ def stage(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[st
 
 def live_nodes(nodes: Sequence[Node], outputs: Sequence[Atom]) -> list[Node]:
     """The nodes that the outputs depend on, in order."""
-    needed = {atom for atom in outputs if isinstance(atom, Var)}
+    needed = set(outputs)
     live = []
     for node in reversed(nodes):
-        if any(out in needed for out in node.outputs or ()):
+        if not needed.isdisjoint(node.outputs or ()):
             live.append(node)
-            needed.update(atom for atom in node.inputs if isinstance(atom, Var))
+            needed.update(node.inputs)
     return live[::-1]
 
 

@@ -5,6 +5,8 @@ It knows no operation: the NumPy layer attaches operators and methods in one pla
 
 from __future__ import annotations
 
+from opcode import opmap
+from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from .types import ArrayType
 
 if TYPE_CHECKING:
     from .interpreter import Interpreter
+
+_STORE = opmap["STORE_SUBSCR"]
 
 
 class Tensor:
@@ -113,16 +117,28 @@ class Tensor:
         return bool(self._concrete("True or False", "`if`, `while`, `and`, `or` or bool()"))
 
     def __int__(self) -> int:
+        self._refuse_store()
         return int(self._concrete("an integer", "int()"))
 
     def __index__(self) -> int:
         return self._concrete("an integer", "an index, range() or a shape").__index__()  # type: ignore[no-any-return]
 
     def __float__(self) -> float:
+        self._refuse_store()
         return float(self._concrete("a number", "float()"))
 
     def __complex__(self) -> complex:
+        self._refuse_store()
         return complex(self._concrete("a number", "complex()"))
+
+    def _refuse_store(self) -> None:
+        """Raise where NumPy asks for a number in order to store it: `array[0] = tensor` on a plain array."""
+        frame = _getframe(2)
+        if self.note is not None and frame.f_code.co_code[frame.f_lasti] == _STORE:
+            raise ArrayConversionError(
+                f"a {self.interpreter.noun} of type {self.type} would be stored in a plain array and leave the graph",
+                "make the array with wengert.numpy.zeros inside the function or with wg.constant(a), or store x.item()",
+            )
 
     def __len__(self) -> int:
         shape = self.shape

@@ -29,7 +29,6 @@ from numpy import (  # noqa: F401
     int64,
     integer,
     intp,
-    nan,
     ndarray,
     newaxis,
     number,
@@ -42,7 +41,9 @@ from numpy import (  # noqa: F401
     uint64,
 )  # fmt: skip
 
+from . import linalg  # noqa: F401
 from . import protocols as _protocols  # noqa: F401
+from .convolving import *  # noqa: F403
 from .creation import *  # noqa: F403
 from .cumulative import *  # noqa: F403
 from .elementwise import (  # noqa: F401
@@ -146,10 +147,13 @@ from .joining import *  # noqa: F403
 from .moments import *  # noqa: F403
 from .nan import *  # noqa: F403
 from .pointwise import *  # noqa: F403
+from .products import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shaping import *  # noqa: F403
 from .sorting import *  # noqa: F403
 from .writing import *  # noqa: F403
+
+nan = _numpy.nan  # the module `nan` beside this one has that name too
 
 
 def __getattr__(name: str) -> object:

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError, UnsupportedError
 from ..graph.interpreter import bind, is_traced, type_of_value
+from ..graph.nodes import Var
 from ..graph.tensor import Tensor
 from ..ops import arithmetic as a_
 from ..ops import compare as c
 from ..ops.families import shape_of, vocabulary
 from ..ops.gather import gather, gathered_shape, grid, scatter, scatter_add
-from ..ops.index import SetSlice, Slice, Unslice, slice_axis
+from ..ops.index import Place, SetSlice, Slice, Unslice, slice_axis
 from ..ops.index import flip as flip_axis
 from ..ops.shape import broadcast_to, canonical_axes, canonical_axis, concatenate, convert, reshape, transpose
-from .convert import as_operand, as_tensor_or_array, broadcast_operands, promote, stack_operands
+from .convert import _READY, as_operand, as_tensor_or_array, broadcast_operands, promote, stack_operands
 from .dispatch import implements, refuse
 from .keys import Key, concrete, mask_key, parse, settled, span
 from .methods import attach, rebind
@@ -47,15 +49,39 @@ def get(x: Any, key: Any) -> Any:
     return gather(x, found.axes, found.at, found.indices)
 
 
-def getitem(self: Tensor, key: Any) -> Any:
-    """`x[key]`; integers and slices, the keys of inner loops, first."""
+def basic(key: Any) -> Place | None:
+    """The place for a key of integers, slices, None and an ellipsis; None for any other. The keys of inner loops."""
     kind = key.__class__
     if kind is int:
-        primitive = Slice.of((key,))
-    elif kind is slice:
-        primitive = Slice.of((span(key),))
-    else:
+        return (key,)
+    if kind is slice:
+        return (span(key),)
+    if kind is not tuple:
+        return None
+    parts = []
+    dots = False
+    for part in key:
+        kind = part.__class__
+        if kind is slice:
+            part = span(part)
+        elif part is Ellipsis:
+            if dots:
+                return None
+            dots = True
+        elif kind is not int and part is not None:
+            return None
+        parts.append(part)
+    return tuple(parts)
+
+
+def getitem(self: Tensor, key: Any) -> Any:
+    """`x[key]`; integers and slices, the keys of inner loops, first."""
+    place = basic(key)
+    if place is None:
+        if key.__class__ is np.ndarray and key.dtype.kind == "i" and key.ndim:
+            return gather(self, (0,), 0, (key,))
         return get(self, key)
+    primitive = Slice.of(place)
     interpreter = self.interpreter
     return bind(primitive, self) if interpreter.done else interpreter.apply(primitive, (self,))
 
@@ -102,13 +128,45 @@ def _set_masked(x: Any, key: Any, v: Any) -> Any:
     return c.where(mask, convert(v if is_traced(v) else np.asarray(v), dtype), x)
 
 
+def owners(tensor: Tensor) -> int:
+    """The number of references to a tensor's array."""
+    return getrefcount(tensor.value)
+
+
+SOLE = owners(Tensor(None, np.zeros(1), None))  # type: ignore[arg-type]
+"""What `owners` says of an array that only the tensor refers to: no other handle, view, saved value or variable."""
+
+
+def plain_or_recorded(v: Any) -> bool:
+    """Whether an operand is a number or array, or a record's tensor on one: an operation on it runs just once."""
+    if v.__class__ is not Tensor:
+        return True
+    if v.note.__class__ is not Var and v.note is not None:
+        return False
+    return v.value is not None and v.value.__class__ is not Tensor
+
+
+def assigned_in_place(primitive: SetSlice, x: Tensor, v: Any) -> Any:
+    """`x[...] = v` in the memory of `x`, which nothing else refers to, so that a loop does not copy it each time."""
+    result = bind(primitive.overwriting, x, v)
+    if result.__class__ is Tensor and result.node is not None:
+        result.node.primitive = primitive  # what the graph shows is the operation without side effects
+    return result
+
+
 def setitem(self: Tensor, key: Any, v: Any) -> None:
     """`x[key] = v`: the handle now stands for the new value, at the level of whichever of the two is higher."""
-    kind = key.__class__
-    if v.__class__ in (float, Tensor, np.float64) and (kind is int or kind is slice):
-        result = bind(SetSlice.of((key if kind is int else span(key),)), self, v)
-    else:
+    place = basic(key)
+    if place is None or v.__class__ not in _READY:
         result = set_part(self, key, v)
+    else:
+        primitive = SetSlice.of(place)
+        value = self.value
+        if value.__class__ is np.ndarray and plain_or_recorded(self) and plain_or_recorded(v) and value.base is None:
+            del value
+            result = assigned_in_place(primitive, self, v) if owners(self) == SOLE else bind(primitive, self, v)
+        else:
+            result = bind(primitive, self, v)
     rebind(self, result if result.__class__ is Tensor else vocabulary.constant(result))
 
 

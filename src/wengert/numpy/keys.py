@@ -112,7 +112,7 @@ _BASIC = {int, Span, type(None), type(Ellipsis)}
 
 def parse(key: Any, x: Any) -> Key:
     """The key for `x[key]`."""
-    parts = [_entry(part) for part in key] if key.__class__ is tuple else [_entry(key)]
+    parts = [part if part.__class__ in _BASIC else _entry(part) for part in (key if key.__class__ is tuple else (key,))]
     ellipses = sum(part is Ellipsis for part in parts)
     if ellipses > 1:
         raise IndexOutOfBoundsError("a key may hold one ellipsis (...)", "write the slices out")

@@ -257,7 +257,7 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Any:
 def eig(a: Any) -> Any:
     """(eigenvalues, eigenvectors) of a general matrix, as `numpy.linalg.eig` but always complex.
 
-    Needs a diagonalisable matrix. Eigenvectors keep their length 1, and their phase (v^H dv = 0).
+    Needs a diagonalisable matrix. Derivatives keep eigenvectors as LAPACK scales them: length 1, largest component real.
     """
     return EigResult(*spectral.eig(_matrix(a)))
 
@@ -341,7 +341,7 @@ def cond(x: Any, p: Any = None) -> Any:
     x = _inexact(x)
     if p in (None, 2, -2):
         s = spectral.svd(x)[1]
-        largest, least = s[..., 0], s[..., -1]
+        largest, least = _max(s, axis=-1), _min(s, axis=-1)
         return divide(least, largest) if p == -2 else divide(largest, least)
     systems.check_matrix(type_of_value(x), "cond")
     return multiply(norm(x, p, (-2, -1)), norm(systems.inv(x), p, (-2, -1)))

@@ -25,10 +25,25 @@ class Switch(ControlFlow):
 
     name = "switch"
     params = ("branches",)
+    facts = frozenset({"branch"})
 
     @property
     def subgraphs(self) -> tuple[tuple[str, Graph], ...]:
         return tuple((f"branch {k}", graph) for k, graph in enumerate(self.branches))
+
+    def with_subgraphs(self, *graphs: Graph) -> Switch:
+        return Switch(graphs)
+
+    def prune(self, used: Flags, clean: Any) -> tuple[Switch, list[int], list[int]]:
+        branches = [clean(b.replace(outputs=pick(b.outputs, used))) for b in self.branches]
+        reads = [live_parts(b, [True] * len(b.outputs), {})[0] for b in branches]
+        ins = [k for k, flags in enumerate(zip(*reads, strict=True)) if any(flags)]
+        kept = tuple(b.replace(inputs=[b.inputs[k] for k in ins]) for b in branches)
+        return Switch(kept), [0, *(1 + k for k in ins)], [j for j, flag in enumerate(used) if flag]
+
+    def choose(self, index: Any) -> Graph | None:
+        """The branch for a number; None out of bounds, which is left to the run to complain about."""
+        return self.branches[int(index)] if 0 <= int(index) < len(self.branches) else None
 
     def type(self, index: ArrayType, *types: ArrayType) -> tuple[ArrayType, ...]:
         if index.shape != () or index.dtype.kind not in "iub":

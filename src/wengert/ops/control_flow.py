@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,79 @@ class ControlFlow(Primitive, abstract=True):
 
     multiple = True
     higher_order = True
+
+
+class Loop(ControlFlow, abstract=True):
+    """Base of loops: each graph starts with inputs that stay the same in every step.
+
+    The operands start with those constants, in the order of the graphs.
+    """
+
+    facts = frozenset({"loop"})
+
+    @property
+    def constants(self) -> tuple[int, ...]:
+        """How many constants each graph takes."""
+        raise NotImplementedError
+
+    @property
+    def enters(self) -> tuple[bool, ...]:
+        """Whether each graph surely runs at least once."""
+        raise NotImplementedError
+
+
+def live_parts(graph: Graph, wanted: Flags, loops: Mapping[int, int]) -> tuple[list[bool], list[bool]]:
+    """Which inputs and outputs of a graph are needed for the outputs that are wanted.
+
+    `loops` maps an input to the output that it was in the step before; both are needed or neither.
+    """
+    producers = graph.producers()
+    fed = {graph.inputs[k]: j for k, j in loops.items()}
+    outputs = [False] * len(graph.outputs)
+    seen: set[Any] = set()
+    stack: list[Any] = []
+
+    def want(j: int) -> None:
+        if not outputs[j]:
+            outputs[j] = True
+            stack.append(graph.outputs[j])
+
+    for j, flag in enumerate(wanted):
+        if flag:
+            want(j)
+    while stack:
+        atom = stack.pop()
+        if atom in seen:
+            continue
+        seen.add(atom)
+        if atom in fed:
+            want(fed[atom])
+        if atom in producers:
+            stack.extend(producers[atom].inputs)
+    inputs = [var in seen or (k in loops and outputs[loops[k]]) for k, var in enumerate(graph.inputs)]
+    return inputs, outputs
+
+
+def pruned(
+    graph: Graph, wanted: Flags, loops: Mapping[int, int], clean: Callable[[Graph], Graph], keep: Sequence[int] = ()
+) -> tuple[Graph, list[int], list[int]]:
+    """The part of a loop's body that the wanted outputs need, with the positions of its inputs and outputs.
+
+    `clean` removes dead nodes, which may leave more inputs without use: repeated until none is. `keep` are inputs
+    that stay in any case.
+    """
+    ins, outs = list(range(len(graph.inputs))), list(range(len(graph.outputs)))
+    cleaned = False
+    while True:
+        at_in, at_out = {k: p for p, k in enumerate(ins)}, {j: p for p, j in enumerate(outs)}
+        here = {at_in[k]: at_out[j] for k, j in loops.items() if k in at_in}
+        in_flags, out_flags = live_parts(graph, [wanted[j] for j in outs], here)
+        in_flags = [flag or k in keep for flag, k in zip(in_flags, ins, strict=True)]
+        if cleaned and all(in_flags) and all(out_flags):
+            return graph, ins, outs
+        ins, outs = pick(ins, in_flags), pick(outs, out_flags)
+        graph = clean(graph.replace(inputs=pick(graph.inputs, in_flags), outputs=pick(graph.outputs, out_flags)))
+        cleaned = True
 
 
 def rearranged(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> Graph:

@@ -113,24 +113,26 @@ class Elementwise(Primitive, abstract=True):
         self.samplers = samplers
         self.complex = complex
         self.__doc__ = doc
-        self._dtype_cache: dict[Any, np.dtype[Any]] = {}
+        self._type_cache: dict[tuple[ArrayType, ...], ArrayType] = {}
         self._arguments = [_argument_slots(d, arity) if callable(d) else () for d in derivatives or ()]
 
     def __call__(self, *operands: Any) -> Any:
         return bind(self, *operands)
 
     def type(self, *types: ArrayType) -> ArrayType:
+        known = self._type_cache.get(types)
+        if known is not None:
+            return known
         shape = broadcast_shapes(*(t.shape for t in types))
         if shape is None:
             raise ShapeError(
                 f"{self.name}: shapes do not broadcast: {describe(types)}",
                 "make trailing axes equal or 1, for instance with x[:, None] or np.reshape",
             )
-        key = tuple((t.dtype, t.weak) for t in types)
-        dtype = self._dtype_cache.get(key)
-        if dtype is None:
-            dtype = self._dtype_cache[key] = self._result_dtype(types)
-        return ArrayType(shape, dtype)
+        if len(self._type_cache) > 4096:
+            self._type_cache.clear()
+        result = self._type_cache[types] = ArrayType(shape, self._result_dtype(types))
+        return result
 
     def _result_dtype(self, types: Sequence[ArrayType]) -> np.dtype[Any]:
         if callable(self.dtypes):

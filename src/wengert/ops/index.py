@@ -38,6 +38,8 @@ Place = tuple[Any, ...]
 
 def numpy_key(place: Place) -> Any:
     """The place as NumPy takes it."""
+    if len(place) == 1 and place[0].__class__ is int:
+        return place[0]
     key = tuple([slice(*part) if part.__class__ is Span else part for part in place])
     return key[0] if len(key) == 1 else key
 
@@ -92,25 +94,33 @@ class Piece:
     """A cotangent that is zero outside one part: what reading `x[i]` hands back to `x`.
 
     Pieces add up in place in one buffer of the size of `x`, so that a loop over `x[i]` costs its own length
-    and not the square of it. Only numbers travel this way; `add(buffer, ct)` knows the part. A piece has one
-    owner, the walk backward, which asks for `dense()` in the end.
+    and not the square of it; assignment to `x[i]` empties that place in it. Only numbers travel this way.
+    `key` is what NumPy indexes the part by, or a function `add(buffer, ct)`. A piece has one owner, the walk
+    backward, which asks for `dense()` in the end.
     """
 
-    __slots__ = ("add", "buffer", "ct", "like")
+    __slots__ = ("buffer", "ct", "key", "like")
     __array_ufunc__ = None  # an array leaves `array + piece` to __radd__
 
-    def __init__(self, add: Any, ct: Any, like: Any) -> None:
-        self.add = add
+    def __init__(self, key: Any, ct: Any, like: Any, buffer: Any = None) -> None:
+        self.key = key
         self.ct = ct
         self.like = like
-        self.buffer = None
+        self.buffer = buffer
+
+    def add_to(self, buffer: Any) -> None:
+        """Add this piece, which has no buffer yet, to one."""
+        if callable(self.key):
+            self.key(buffer, self.ct)
+        else:
+            buffer[self.key] += self.ct
 
     def dense(self) -> Any:
         """The whole array (not copied again by later sums)."""
         if self.buffer is None:
             self.buffer = np.zeros(self.like.shape, self.like.dtype)
-            self.add(self.buffer, self.ct)
-            self.add = self.ct = None
+            self.add_to(self.buffer)
+            self.key = self.ct = None
         return self.buffer
 
     def __add__(self, other: Any) -> Any:
@@ -120,7 +130,7 @@ class Piece:
         if other.__class__ is not Piece:
             buffer += other
         elif other.buffer is None:
-            other.add(buffer, other.ct)
+            other.add_to(buffer)
         else:
             buffer += other.buffer
         return self
@@ -129,8 +139,8 @@ class Piece:
         if other.__class__ is Tensor or self.buffer is not None:
             return other + self.dense()
         self.buffer = np.array(other, self.like.dtype)
-        self.add(self.buffer, self.ct)
-        self.add = self.ct = None
+        self.add_to(self.buffer)
+        self.key = self.ct = None
         return self
 
 
@@ -142,7 +152,10 @@ class Slice(Linear):
     facts = Linear.facts | {"rearranging"}
 
     def __init__(self, place: Place) -> None:
-        super().__init__(place)
+        # Written out, since a loop over `x[i]` makes an instance for each i.
+        self.place = place
+        self.key = (Slice, place)
+        self.pullbacks = {}
         self.numpy_key = numpy_key(place)
 
     def type(self, x: ArrayType) -> ArrayType:
@@ -162,13 +175,10 @@ class Slice(Linear):
     def pullback(self, mask: int) -> tuple[Any, Any]:
         key = self.numpy_key
 
-        def add(buffer: Any, ct: Any) -> None:
-            buffer[key] += ct
-
         def apply(ct: Any, saved: Any, inputs: Any, times: Any) -> Any:
             if ct.__class__ is Tensor:
                 return self.transpose(ct, inputs, (True,))
-            return (Piece(add, ct, inputs[0]),)
+            return (Piece(key, ct, inputs[0]),)
 
         return _keep_nothing, apply
 
@@ -247,8 +257,27 @@ class SetSlice(Linear):
     facts = Linear.facts | {"rearranging"}
 
     def __init__(self, place: Place) -> None:
-        super().__init__(place)
+        self.place = place
+        self.key = (SetSlice, place)
+        self.pullbacks = {}
         self.numpy_key = numpy_key(place)
+        self.twin: SetSlice | None = None
+
+    @property
+    def overwriting(self) -> SetSlice:
+        """The same operation, which takes the first operand's memory for the result."""
+        if self.twin is None:
+            self.twin = SetSlice.__new__(SetSlice)
+            self.twin.__dict__.update(self.__dict__)
+            self.twin.numpy = self.overwrite  # type: ignore[method-assign]
+        return self.twin
+
+    def overwrite(self, x: Any, v: Any) -> Any:
+        try:
+            x[self.numpy_key] = v
+        except IndexError:
+            raise out_of_bounds(self, x, v) from None
+        return x
 
     def type(self, x: ArrayType, v: ArrayType) -> ArrayType:
         part = place_shape(self.place, x)
@@ -260,12 +289,7 @@ class SetSlice(Linear):
         return ArrayType(x.shape, x.dtype)
 
     def numpy(self, x: Any, v: Any) -> Any:
-        out = np.array(x)
-        try:
-            out[self.numpy_key] = v
-        except IndexError:
-            raise out_of_bounds(self, x, v) from None
-        return out
+        return self.overwrite(np.array(x), v)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return assignment_tangent(self, primals, tangents)
@@ -276,14 +300,13 @@ class SetSlice(Linear):
         def apply(ct: Any, saved: Any, inputs: Any, times: Any) -> Any:
             if ct.__class__ is Tensor:
                 return self.transpose(ct, inputs, (mask & 1, mask & 2))
-            dv = fit_value(ct[key], inputs[1]) if mask & 2 else None
-            dx = None
-            if mask & 1:
-                dx = ct.copy()
-                dx[key] = 0
-            elif dv is not None and mask == 2:
-                dv = dv.copy() if isinstance(dv, np.ndarray) else dv  # not to keep the whole cotangent alive
-            return dx, dv
+            if ct.__class__ is not Piece:
+                if not mask & 1:
+                    return None, fit_value(np.array(ct[key]), inputs[1])  # a copy, not to keep all of `ct` alive
+                ct = Piece(None, None, ct, np.array(ct))
+            part = np.array(ct.dense()[key])
+            ct.buffer[key] = 0
+            return ct if mask & 1 else None, fit_value(part, inputs[1]) if mask & 2 else None
 
         return _keep_nothing, apply
 

@@ -22,12 +22,13 @@ from ..graph.types import ArrayType, Dim
 from .arithmetic import add
 from .compare import where
 from .control_flow import (
-    ControlFlow,
     Flags,
+    Loop,
     carries_derivative,
     fixed_point,
     out_types,
     pick,
+    pruned,
     quietly,
     rearranged,
     sample_graph,
@@ -40,7 +41,7 @@ from .families import batch_size, shape_of
 from .shape import broadcast_to, move_axis, zeros_like
 
 
-class Scan(ControlFlow):
+class Scan(Loop):
     """A loop of known length that carries values and maps over leading axes.
 
     Operands: constants, initial carries, arrays to scan over. The body maps (constants, carries, slices) to
@@ -53,6 +54,26 @@ class Scan(ControlFlow):
     @property
     def subgraphs(self) -> tuple[tuple[str, Graph], ...]:
         return (("body", self.body),)
+
+    @property
+    def constants(self) -> tuple[int, ...]:
+        return (self.consts,)
+
+    @property
+    def enters(self) -> tuple[bool, ...]:
+        return (not isinstance(self.length, Dim) and self.length > 0,)
+
+    def with_subgraphs(self, *graphs: Graph, constants: Sequence[int] | None = None) -> Scan:
+        (consts,) = self.constants if constants is None else constants
+        return Scan(*graphs, consts, self.carries, self.length, self.reverse)
+
+    def prune(self, used: Flags, clean: Any) -> tuple[Scan, list[int], list[int]]:
+        a, b = self.consts, self.consts + self.carries
+        # Of a length that only the run knows, a scanned array tells it.
+        keep = [b] if isinstance(self.length, Dim) else []
+        body, ins, outs = pruned(self.body, used, {a + k: k for k in range(self.carries)}, clean, keep)
+        consts, carries = sum(k < a for k in ins), sum(a <= k < b for k in ins)
+        return Scan(body, consts, carries, self.length, self.reverse), ins, outs
 
     def parts(self, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
         """Operands (or anything in their order) as constants, carries, scanned."""

@@ -9,13 +9,14 @@ coincide while a derivative is being taken; from there on numbers are Laurent se
 left, the function depends on the arbitrary choice of vectors, which gives `DegenerateWarning`. Singular values
 that coincide or vanish, and eigenvalues of diagonalisable general matrices, go the same way.
 
-Eigenvectors are determined up to a phase; derivatives are those for which v does not turn in its own direction:
-v^H dv = 0.
+Eigenvectors and singular vectors are determined up to a phase; derivatives are those for which v does not turn in its
+own direction, v^H dv = 0 (for `eig`, those for which the largest component stays real).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,26 +28,26 @@ from ..graph.interpreter import bind, type_of_value
 from ..graph.primitive import Sample
 from ..graph.types import ArrayType
 from ..settings import settings
-from .arithmetic import absolute, conj, multiply, real, subtract
+from .arithmetic import absolute, conj, divide, imag, multiply, real, subtract
 from .compare import where
 from .cut import stop_gradient
 from .factor import hermitian
-from .families import Elementwise, elementwise, reals, shape_of, vocabulary
+from .families import Elementwise, Linear, elementwise, reals, shape_of, vocabulary
 from .index import slice_axis
 from .matmul import adjoint, matmul, swap
 from .reduce import Max
-from .shape import convert, reshape
+from .shape import concatenate, convert, reshape
 from .solve import Stacked, _complex, check_matrix, diagonals, prepared, real_dtype, working_dtype
 from .solve import solve as solve_system
 
 
 def tolerance(dtype: np.dtype[Any]) -> float:
-    """Relative distance below which two eigenvalues count as equal.
+    """Relative distance below which two values count as equal: sqrt(eps).
 
-    At distance d the usual formula loses eps/d, and treating the values as equal costs d; between the two,
-    nearer to round-off, since values that are equal in exact arithmetic come out within a few eps.
+    At distance d the usual formula loses eps/d to round-off. Treating two values as equal costs d^2 (`directions`
+    are balanced), and values that are equal in exact arithmetic come out within a few eps.
     """
-    return float(np.finfo(dtype).eps) ** 0.6
+    return math.sqrt(np.finfo(dtype).eps)
 
 
 def _inverse_gap(x: Any, scale: Any) -> Any:
@@ -125,29 +126,66 @@ def rotation_rates(w: Any) -> Any:
 
 
 def directions(w: Any, with_zero: bool = False) -> Any:
-    """Distinct numbers for those of the values w that coincide (or vanish, if that counts); None if none do."""
+    """Distinct numbers for those of the values w that coincide (or vanish, if that counts); None if none do.
+
+    In a group of equal values they add up to 0: for a pair that are only nearly equal, the limit is then the mean of
+    what holds at either, good to second order in their distance. In a group of zeros they are positive.
+    """
     n = w.shape[-1]
     if not w.size:
         return None
     top = np.abs(w).max(-1, keepdims=True)
     top = np.where(top == 0, 1, top)
     limit = tolerance(w.dtype) * top
-    if with_zero or w.dtype.kind == "f":  # in order: neighbours tell
-        near = np.abs(np.diff(w, axis=-1)) <= limit
-        if with_zero:
-            near_zero = w <= limit
-            if not near.any() and not near_zero.any():
-                return None
-        elif not near.any():
+    vanishing = w <= limit if with_zero else np.zeros(w.shape, bool)
+    if w.dtype.kind == "f":  # in order: neighbours tell
+        if not (np.abs(np.diff(w, axis=-1)) <= limit).any() and not vanishing.any():
             return None
-    equal = (np.abs(w[..., None, :] - w[..., :, None]) <= limit[..., None]) & ~np.eye(n, dtype=bool)
-    chosen = equal.any(-1)
-    if with_zero:
-        chosen |= w <= limit
+    same = np.abs(w[..., None, :] - w[..., :, None]) <= limit[..., None]
+    chosen = (same.sum(-1) > 1) | vanishing
     if not chosen.any():
         return None
-    order = np.arange(n, 0, -1) if with_zero else np.arange(1, n + 1)
-    return np.where(chosen, order * top / n, 0).astype(w.dtype)
+    for _ in range(n.bit_length()):  # equal to an equal one
+        same = np.matmul(same, same)
+    place = np.arange(n, 0, -1.0) if with_zero else np.arange(1.0, n + 1)
+    centred = place - np.matmul(same, place) / same.sum(-1)
+    zeros = np.matmul(same, vanishing[..., None])[..., 0]
+    return (np.where(zeros, place, np.where(chosen, centred, 0)) * top / n).astype(w.dtype)
+
+
+class Limit(Linear):
+    """The identity, which marks a whole derivative of or by a matrix that a decomposition takes.
+
+    Such a derivative has no pole of its own, so its limit may be taken there and then; decompositions that follow
+    each other do not use up each other's terms.
+    """
+
+    name = "limit"
+    facts = Linear.facts | {"elementwise", "identity"}
+
+    def type(self, x: ArrayType) -> ArrayType:
+        return ArrayType(x.shape, x.dtype)
+
+    def numpy(self, x: Any) -> Any:
+        return x
+
+    def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
+        return (limit(ct),)
+
+    def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
+        return limit(operands[0]), axes[0]
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        yield cls(), (rng.normal(size=(2, 3)),)
+
+
+def limit(x: Any) -> Any:
+    """`x`, which has a limit."""
+    return bind(_limit, x)
+
+
+_limit = Limit.of()
 
 
 class Spectral(Stacked, abstract=True):
@@ -181,7 +219,7 @@ class Eigh(Spectral):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         w, v = out
-        inside = matmul(matmul(adjoint(v), hermitian(tangents[0])), v)
+        inside = matmul(matmul(adjoint(v), hermitian(limit(tangents[0]))), v)
         return real(diagonals(inside)), matmul(v, multiply(inside, rotation_rates(w)))
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
@@ -197,7 +235,7 @@ class Eigh(Spectral):
             on = multiply(reshape(gw, (*shape_of(gw), 1)), np.eye(n, dtype=type_of_value(w).dtype))
             inside = on if inside is None else inside + on
         found = matmul(matmul(conj(v), inside), swap(v))
-        return (hermitian(found),)
+        return (limit(hermitian(found)),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -238,7 +276,7 @@ class SVD(Spectral):
         return tuple(np.linalg.svd(a, full_matrices=self.full))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
-        da, (u, s, vh) = tangents[0], out
+        da, (u, s, vh) = limit(tangents[0]), out
         m, n = shape_of(da)[-2:]
         k, rank = min(m, n), len(shape_of(da))
         if not k:
@@ -271,10 +309,10 @@ class SVD(Spectral):
         dvh = adjoint(dv)
         if self.full and m > k:
             surplus = slice_axis(u, rank - 1, k, m)
-            du = vocabulary.concatenate([du, -matmul(u1, matmul(adjoint(du), surplus))], rank - 1)
+            du = concatenate([du, -matmul(u1, matmul(adjoint(du), surplus))], rank - 1)
         if self.full and n > k:
             surplus = slice_axis(vh, rank - 2, k, n)
-            dvh = vocabulary.concatenate([dvh, -matmul(matmul(surplus, dv), v1h)], rank - 2)
+            dvh = concatenate([dvh, -matmul(matmul(surplus, dv), v1h)], rank - 2)
         return du, ds, dvh
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
@@ -297,7 +335,8 @@ def svd(a: Any, full: bool = False) -> Any:
 class Eig(Spectral):
     """Eigenvalues and eigenvectors of a general matrix, always complex (so that the dtype does not depend on numbers).
 
-    With M = V^-1 dA V: dw = diag M, dV = V (K * M), less its part along V itself (columns keep length 1 and phase).
+    With M = V^-1 dA V: dw = diag M, dV = V (K * M), less a part along V itself, since LAPACK scales eigenvectors to
+    length 1 and turns the largest component real.
     """
 
     name = "eig"
@@ -313,11 +352,15 @@ class Eig(Spectral):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         w, v = out
-        da = convert(tangents[0], type_of_value(v).dtype)
+        da = convert(limit(tangents[0]), type_of_value(v).dtype)
         inside = solve_system(v, matmul(da, v))
         dv = matmul(v, multiply(inside, rotation_rates(w)))
-        along = diagonals(matmul(adjoint(v), dv))
-        return diagonals(inside), dv - multiply(v, reshape(along, (*shape_of(along)[:-1], 1, shape_of(along)[-1])))
+        dv = dv - multiply(v, real(_column_sums(multiply(conj(v), dv))))
+        length = absolute(stop_gradient(v))
+        highest = reshape(bind(Max.of((len(shape_of(v)) - 2,)), length), (*shape_of(v)[:-2], 1, shape_of(v)[-1]))
+        chosen = where(vocabulary.equal(length, highest), conj(v), type_of_value(v).dtype.type(0))
+        turn = divide(imag(_column_sums(multiply(chosen, dv))), real(_column_sums(multiply(chosen, v))))
+        return diagonals(inside), dv - multiply(v, multiply(turn, 1j))
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         return (1,)
@@ -326,6 +369,12 @@ class Eig(Spectral):
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         yield cls(), (np.triu(rng.normal(size=(3, 3)), 1) + np.diag([1.0, 2.5, 4.0]) + 0.1 * rng.normal(size=(3, 3)),)
         yield cls(), (np.zeros((0, 0)),)
+
+
+def _column_sums(x: Any) -> Any:
+    """Sums over the last axis but one, which stays with length 1."""
+    shape = shape_of(x)
+    return reshape(vocabulary.sum_axes(x, (len(shape) - 2,)), (*shape[:-2], 1, shape[-1]))
 
 
 def eig(a: Any) -> Any:

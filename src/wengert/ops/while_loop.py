@@ -22,13 +22,15 @@ from ..graph.stage import evaluate, stage
 from ..graph.types import ArrayType, Dim
 from .compare import where
 from .control_flow import (
-    ControlFlow,
     Flags,
+    Loop,
     carries_derivative,
     compact,
     fixed_point,
+    live_parts,
     out_types,
     pick,
+    pruned,
     quietly,
     rearranged,
     sample_graph,
@@ -40,7 +42,7 @@ from .scan import Backward, backward_sweep
 from .shape import broadcast_to, convert, move_axis, reshape, zeros_like
 
 
-class While(ControlFlow):
+class While(Loop):
     """A loop that runs while a condition on the carries holds.
 
     Operands: constants of the condition, constants of the body, carries. With a `Dim` as `length` the body has
@@ -58,6 +60,33 @@ class While(ControlFlow):
     @property
     def carries(self) -> int:
         return len(self.body.inputs) - self.body_consts
+
+    @property
+    def constants(self) -> tuple[int, ...]:
+        return self.cond_consts, self.body_consts
+
+    @property
+    def enters(self) -> tuple[bool, ...]:
+        return True, False
+
+    def with_subgraphs(self, *graphs: Graph, constants: Sequence[int] | None = None) -> While:
+        return While(*graphs, *(self.constants if constants is None else constants), self.length)
+
+    def prune(self, used: Flags, clean: Any) -> tuple[While, list[int], list[int]]:
+        n, a = self.carries, self.cond_consts
+        stacked = self.length is not None and any(used[n:])
+        cond = clean(self.cond)
+        read = live_parts(cond, [True], {})[0]
+        carried = [u or r for u, r in zip(used[:n], read[a:], strict=False)]
+        loops = {self.body_consts + k: k for k in range(n)}
+        body, ins, outs = pruned(self.body, [*carried, *used[n + 1 :]], loops, clean)
+        carries = [j for j in outs if j < n]
+        cond_consts = [k for k in range(a) if read[k]]
+        cond = cond.replace(inputs=[cond.inputs[k] for k in (*cond_consts, *(a + j for j in carries))])
+        loop = While(cond, body, len(cond_consts), len(ins) - len(carries), self.length if stacked else None)
+        # The outputs of the body come after the flags `alive`, which stay as long as something is stacked.
+        results = [*carries, *([n] if stacked else []), *(j + 1 for j in outs if j >= n)]
+        return loop, [*cond_consts, *(a + k for k in ins)], results
 
     def parts(self, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
         """Operands as constants of the condition, constants of the body, carries."""

@@ -27,7 +27,7 @@ from ..graph.tensor import Tensor
 from ..graph.types import PYTHON_NUMBERS, ArrayType, Dim, definite
 from ..ops.arithmetic import strong_multiply
 from ..ops.families import vocabulary
-from ..ops.index import Piece
+from ..ops.index import Piece, SetSlice
 from ..ops.shape import zeros_like
 from ..settings import settings
 from ..source import here, internal_file, is_internal
@@ -277,7 +277,8 @@ def walk_back(
         node = heappop(heap)[1]
         ct = pending.pop(node)
         if ct.__class__ is Piece:
-            ct = ct.dense()
+            if keep or node.primitive.__class__ is not SetSlice:  # which goes on with the piece
+                ct = ct.dense()
         elif ct.__class__ is list:
             ct = [part.dense() if part.__class__ is Piece else part for part in ct]
         if keep or stages or node.rule is None:
@@ -333,7 +334,7 @@ def has_nan(value: Any) -> bool:
         return inner or has_nan(value.value)
     if value.__class__ is np.float64:
         return bool(value != value)
-    if value is None or value.dtype.kind not in "fc":
+    if not hasattr(value, "dtype") or value.dtype.kind not in "fc":  # None, or the terms of a series
         return False
     flat = value if value.ndim == 1 else np.ravel(value)
     # One pass; NaN and infinity both make the sum of squares non-finite.

@@ -28,7 +28,7 @@ from ..graph.primitive import Primitive
 from ..graph.tensor import Tensor
 from ..ops.families import Elementwise, vocabulary
 from ..ops.shape import move_axis
-from ..ops.spectral import InverseGap
+from ..ops.spectral import InverseGap, Limit
 from .forward import Forward, jvp_graph, jvp_rule
 from .reverse import Record
 from .vmap import Batch
@@ -88,16 +88,18 @@ class Series(Interpreter):
                     if terms[0]
                     else primitive(*map(_number, operands))
                 )
+            if isinstance(primitive, Limit):
+                found = terms[0]
+                return operands[0].value if found.precision > 0 and not pole_left(found) else operands[0]
             joint, multi = linear_positions(primitive, len(operands))
             moving = [k for k, t in enumerate(terms) if t is not None]
             if set(moving) <= set(joint):
                 return self._linear(primitive, operands, terms, joint)
             if set(moving) <= set(multi):
                 return self._product(primitive, operands, terms, moving)
-            split = getattr(primitive, "split", None)
-            if split is not None:
+            if primitive.split is not None:
                 outs = bind(primitive, *[_number(x) for x in operands])
-                parted = split(outs, max(t.reach for t in terms if t is not None) - 1)
+                parted = primitive.split(outs, max(t.reach for t in terms if t is not None) - 1)
                 if parted is not outs:
                     return parted
             return self._taylor(primitive, operands, terms, multi)
@@ -285,7 +287,7 @@ def _inverse_gap(primitive: InverseGap, terms: Terms, scale: Any) -> Any:
 def split_values(outs: Sequence[Any], at: int, directions: Callable[[Any], Any], order: int | None) -> Any:
     """Outputs of a decomposition with an infinitesimal part for coinciding values, if it works on plain numbers."""
     if order is None:  # one term for every derivative that is being taken; `backward` may take two
-        order = sum(isinstance(i, (Record, Forward)) for i in state.stack) or 2
+        order = sum(getattr(i, "orders", 1) for i in state.stack if isinstance(i, (Record, Forward, Deeper))) or 2
     parted = _part(outs[at], directions, order)
     return outs if parted is None else (*outs[:at], parted, *outs[at + 1 :])
 
@@ -310,6 +312,15 @@ def settle(value: Any) -> Any:
     return value.value if value.value.ndim else value.value[()]
 
 
+def pole_left(terms: Terms) -> bool:
+    """Whether a term of negative order is more than round-off."""
+    if terms.start >= 0:
+        return False
+    poles = terms.coefficients[: -terms.start]
+    left = max(_size(c) for c in poles)
+    return not left <= math.sqrt(np.finfo(poles[0].dtype).eps) * terms.size
+
+
 def _check_pole(terms: Terms) -> None:
     if terms.precision <= 0:
         warnings.warn(
@@ -318,39 +329,53 @@ def _check_pole(terms: Terms) -> None:
             DegenerateWarning,
             stacklevel=2,
         )
-    elif terms.start < 0:
-        poles = terms.coefficients[: -terms.start]
-        left = max(_size(c) for c in poles)
-        if left > math.sqrt(np.finfo(poles[0].dtype).eps) * terms.size or not math.isfinite(left):
-            warnings.warn(
-                "a derivative depends on the choice of vectors for equal eigenvalues or singular values, which is arbitrary; "
-                "use a function of the values, or of the whole space of the equal ones, or break the tie",
-                DegenerateWarning,
-                stacklevel=2,
-            )
+    elif pole_left(terms):
+        warnings.warn(
+            "a derivative depends on the choice of vectors for equal eigenvalues or singular values, which is arbitrary; "
+            "use a function of the values, or of the whole space of the equal ones, or break the tie",
+            DegenerateWarning,
+            stacklevel=2,
+        )
+
+
+class Deeper(Interpreter):
+    """At work while a static graph runs that holds derivatives: how many, for `split_values` to count."""
+
+    def __init__(self, orders: int) -> None:
+        super().__init__()
+        self.orders = orders
 
 
 def run_limit(graph: Graph, *values: Any) -> list[Any] | None:
     """A static graph that holds derivatives of decompositions, run so that limits are taken; None if it holds none.
 
-    The number of terms needed is found by trying.
+    How many derivatives deep it is, is found by trying.
     """
     if not graph.cached("needs a limit", lambda: any(isinstance(n.primitive, InverseGap) for n in graph.nodes)):
         return None
-    for order in range(1, 5):
-        known: dict[Var, Any] = dict(zip(graph.inputs, values, strict=True))
-        for node in graph.nodes:
-            operands = [known[atom] if isinstance(atom, Var) else atom.value for atom in node.inputs]
-            outs = bind(node.primitive, *operands)
-            split = getattr(node.primitive, "split", None)
-            if split is not None:
-                outs = split(outs, order)
-            for var, out in zip(node.outputs or (), outs if node.primitive.multiple else (outs,), strict=True):
-                known[var] = out
+    for orders in range(1, 6):
+        with Deeper(orders):
+            known: dict[Var, Any] = dict(zip(graph.inputs, values, strict=True))
+            for node in graph.nodes:
+                operands = [known[atom] if isinstance(atom, Var) else atom.value for atom in node.inputs]
+                outs = bind(node.primitive, *operands)
+                if node.primitive.split is not None:
+                    outs = node.primitive.split(outs, None)
+                for var, out in zip(node.outputs or (), outs if node.primitive.multiple else (outs,), strict=True):
+                    known[var] = out
         results = [known[atom] if isinstance(atom, Var) else atom.value for atom in graph.outputs]
-        if all(x.__class__ is not Tensor or x.interpreter is not series or x.note.precision > 0 for x in results):
+        if all(map(_is_precise, results)):
             break
     return [settle(x) for x in results]
+
+
+def _is_precise(value: Any) -> bool:
+    """Whether the term of order 0 is known, of the value and of what other interpreters keep with it."""
+    if value.__class__ is not Tensor:
+        return True
+    if value.interpreter is series:
+        return value.note.precision > 0  # type: ignore[no-any-return]
+    return _is_precise(value.value) and _is_precise(value.note)
 
 
 vocabulary.split_values = split_values

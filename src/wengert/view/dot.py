@@ -24,8 +24,8 @@ def to_dot(graph: Graph, nested: bool = False) -> str:
         f"  edge [fontname=monospace, fontsize=9, color={quote(LIGHT['forward'])}]",
     ]
     children: dict[int | None, list[Box]] = {}
-    for box in view.boxes:
-        children.setdefault(box.parent, []).append(box)
+    for shown in view.boxes:
+        children.setdefault(shown.parent, []).append(shown)
     stack: list[tuple[Box | None, int]] = [(box, 1) for box in reversed(children.get(None, []))]
     while stack:
         box, depth = stack.pop()

@@ -167,7 +167,7 @@ class _Divider:
 
     def named(self, by_line: bool, key: Key, members: Sequence[int], parent: int | None) -> int:
         """A group for a function or a line."""
-        backward, file, name = key
+        backward, _, name = key
         place = next((self.boxes[box].place for box in members if self.boxes[box].place is not None), None)
         if place is None:
             return self.make("gradient part" if backward else "without a source line", "", members, parent)

@@ -296,7 +296,8 @@ class _Maker:
             if holder != this:
                 self.fill(holder, max(count, 1), plural(count, "operation"))
             total += count
-        self.fill(this, max(total, 1), words[0] if len(words) == 1 else f"{len(words)} graphs: {plural(total, 'operation')}")
+        contents = words[0] if len(words) == 1 else f"{len(words)} graphs: {plural(total, 'operation')}"
+        self.fill(this, max(total, 1), contents)
         return total
 
     def fill(self, this: int, count: int, contents: str) -> None:

@@ -27,7 +27,7 @@ def show(graph: Graph, path: str | os.PathLike[str] | None = None, group: str = 
         os.close(handle)
         path = name
     file = Path(path).absolute()
-    file.write_text(text, "utf-8")
+    file.write_text(text, "utf-8", errors="replace")
     if has_screen():
         try:
             webbrowser.open(file.as_uri())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
+from html import escape as escape_html
+from itertools import pairwise
 
 from ..graph.graph import Graph
 from .colours import DARK, KINDS, LIGHT
@@ -42,6 +43,12 @@ def to_svg(graph: Graph, group: str = "auto", colours: str = "auto") -> str:
     hidden = whole.operations - sum(box.kind == "operation" for box in boxes)
     subtitle = whole.subtitle + (f"; {hidden:,} of the operations are inside folded boxes" if hidden else "")
     return draw(Picture(whole.name, in_order(boxes, divided), view.edges, whole.has_gradient), subtitle, colours)
+
+
+def escape(text: str) -> str:
+    """Text for XML, without the characters that XML forbids."""
+    allowed = (char for char in text if char in "\t\n" or (char >= " " and not "\ud800" <= char <= "\udfff"))
+    return escape_html("".join(char for char in allowed if char not in "\ufffe\uffff"))
 
 
 def in_order(boxes: tuple[Box, ...], divided: Picture) -> tuple[Box, ...]:
@@ -181,7 +188,7 @@ def curve(points: list[Point], aside: float = 0.0) -> str:
     """
     first = points[0]
     text = [f"M{first[0]:.1f} {first[1]:.1f}"]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if abs(y1 - y0) < 0.05 and abs(x1 - x0) < 0.05:
             continue
         if abs(x1 - x0) < 0.05:
@@ -229,9 +236,7 @@ def draw_legend(items: list[tuple[str, str]]) -> str:
     x, y = MARGIN, MARGIN + 40
     for name, text in items:
         if name in {"forward", GRADIENT}:
-            parts.append(
-                f'<path class="edge {name}" d="M{x:.1f} {y + 6:.1f}h20" marker-end="url(#wg-{name})"/>'
-            )
+            parts.append(f'<path class="edge {name}" d="M{x:.1f} {y + 6:.1f}h20" marker-end="url(#wg-{name})"/>')
         else:
             parts.append(f'<g class="box {name}">{rectangle(x, y, 20, 12, 3, "front")}</g>')
         parts.append(f'<text class="muted" x="{x + 25:.1f}" y="{y + 10:.1f}">{escape(text)}</text>')

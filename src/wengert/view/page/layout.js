@@ -66,7 +66,6 @@ function elkGraph(fold, view) {
       "elk.spacing.edgeNode": "16",
       "elk.layered.thoroughness": large ? "2" : "7",
       "elk.layered.nodePlacement.strategy": large ? "LINEAR_SEGMENTS" : "BRANDES_KOEPF",
-      ...(large ? { "elk.layered.layering.strategy": "LONGEST_PATH" } : {}),
     },
   };
   for (const id of view.boxes) {
