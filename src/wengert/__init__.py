@@ -10,10 +10,11 @@ from .numpy import methods as _methods
 from .ops.cut import stop_gradient
 from .settings import settings
 from .transforms.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
+from .transforms.define_by_run import backward as _backward
+from .transforms.define_by_run import constant, variable
+from .transforms.define_by_run import graph_of as graph
 from .transforms.forward import jvp
-from .transforms.grad import backward as _backward
-from .transforms.grad import constant, grad, value_and_grad, variable, vjp
-from .transforms.grad import graph_of as graph
+from .transforms.grad import grad, value_and_grad, vjp
 from .transforms.jacobian import hessian, hvp, jacobian
 from .transforms.trace import call as _call
 from .transforms.trace import trace

@@ -14,6 +14,7 @@ from tests.numpy.modes import agree, check_derivatives, check_values
 import wengert as wg
 import wengert.numpy as np
 from wengert.errors import (
+    ArrayConversionError,
     ConcretizationError,
     DtypeError,
     IndexOutOfBoundsError,
@@ -525,6 +526,11 @@ def test_errors_name_the_users_line() -> None:
     ):
         with pytest.raises(ShapeError):
             run(x)
+    for plain in (x[0], x):
+        for run in (lambda f: wg.trace(f, 1), lambda f: wg.vmap(f)(numpy.arange(2))):
+            with pytest.raises(ArrayConversionError, match=r"np\.take"):
+                run(lambda i, plain=plain: plain[i])
+            run(lambda i, plain=plain: wg.constant(plain)[i] + np.take(plain, i, axis=0))
     with pytest.raises(ConcretizationError, match="slice has a traced limit"):
         wg.trace(lambda x, n: x[:n], x, 1)
     with pytest.raises(UnsupportedError, match=r"wengert\.numpy\.zeros"):

@@ -407,3 +407,25 @@ def test_importing_wengert_leaves_scipy_alone():
 
     code = "import sys, wengert, wengert.numpy.linalg; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("values", [(2.0, 1.0, 0.0), (2.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0)])
+def test_higher_derivatives_of_a_determinant_at_singular_matrices(values):
+    u, v = (numpy.linalg.qr(real(3, 3))[0] for _ in range(2))
+    a, e = u @ numpy.diag(values) @ v, real(3, 3)
+
+    def written_out(a):
+        return numpy.sum(a[0] * numpy.cross(a[1], a[2]))
+
+    close = {"rtol": 1e-11, "atol": 1e-11}
+    along = lambda f: lambda a: wg.jvp(wg.grad(f), (a,), (e,))[1]
+    agree(wg.grad(numpy.linalg.det)(a), wg.grad(written_out)(a), **close)
+    agree(along(numpy.linalg.det)(a), along(written_out)(a), **close)
+    twice = lambda f: lambda a: wg.grad(lambda a: np.sum(e * wg.grad(f)(a)))(a)
+    agree(twice(numpy.linalg.det)(a), twice(written_out)(a), **close)
+    agree(wg.jvp(twice(numpy.linalg.det), (a,), (e,))[1], wg.jvp(twice(written_out), (a,), (e,))[1], **close)
+
+
+def test_the_derivative_of_slogdet_at_a_singular_matrix_says_what_to_do():
+    with pytest.raises(SingularMatrixError, match="use det"):
+        wg.grad(lambda a: numpy.linalg.slogdet(a)[1])(numpy.zeros((2, 2)))

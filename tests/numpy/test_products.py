@@ -8,9 +8,11 @@ import pytest
 import wengert as wg
 import wengert.numpy as np
 import wengert.numpy.linalg as linalg
+
 from tests.numpy.modes import agree, check_derivatives, check_values
 from wengert.errors import AxisError, ShapeError, UnsupportedError
 from wengert.numpy import products
+from wengert.ops import einsum as einsum_module
 
 rng = numpy.random.default_rng(3)
 
@@ -184,3 +186,21 @@ def test_plain_arrays_are_handed_to_numpy():
     x = real(2, 3)
     assert type(np.matmul(x, x.T)) is numpy.ndarray
     assert numpy.array_equal(np.einsum("ij->j", x), numpy.einsum("ij->j", x))
+
+
+@pytest.mark.parametrize("subscripts,left,right", [
+    ("ab,bc->ac", (2, 3), (3, 4)), ("bij,bjk->bik", (4, 2, 3), (4, 3, 5)), ("abc,cad->db", (2, 3, 4), (4, 2, 5)),
+    ("a,a->", (3,), (3,)), ("ab,bc->ca", (2, 3), (3, 4)), ("ab,ab->a", (2, 3), (2, 3)), ("xab,bxc->acx", (2, 3, 4), (4, 2, 5)),
+    ("ab,b->a", (0, 3), (3,)),
+])  # fmt: skip
+def test_large_einsums_of_two_operands_are_matrix_products(monkeypatch, subscripts, left, right):
+    monkeypatch.setattr(einsum_module, "SMALL", -1)
+    primitive = einsum_module.Einsum(subscripts)
+    assert primitive.plan is not None
+    x, y = real(*left), real(*right)
+    agree(primitive.numpy(x, y), numpy.einsum(subscripts, x, y))
+
+
+def test_gradients_of_large_operands():
+    x = real(40, 30)
+    check_derivatives(lambda x: numpy.einsum("ij,kj->ik", x, x), x, second=False)

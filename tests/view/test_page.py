@@ -130,10 +130,13 @@ def test_five_thousand_operations(browser, tmp_path):
         browser.ready()
         assert 5 < browser.run(SHOWN) <= 80
         assert not browser.run(OVERLAPS)
-    browser.run('by("unfold-all").click()')
-    browser.ready(240)
-    assert browser.run("document.body.dataset.state") == "ready"
-    assert browser.run('document.querySelectorAll("#scene .box.leaf").length') == 5007
+    for mode in ("order", "none"):
+        browser.run(f'by("mode").value = "{mode}"; by("mode").dispatchEvent(new Event("change"))')
+        browser.run('by("unfold-all").click()')
+        browser.ready(240)
+        assert browser.run("document.body.dataset.state") == "ready"
+        assert browser.run('document.querySelectorAll("#scene .box.leaf").length') == 5007
+        assert not browser.run(OVERLAPS)
     assert browser.problems == []
 
 

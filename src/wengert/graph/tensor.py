@@ -149,6 +149,12 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.note is None and self.interpreter.concrete(self) is not None:
             return np.array(self.interpreter.concrete(self), dtype=dtype)
+        if self.dtype.kind in "iub":
+            raise ArrayConversionError(
+                f"a {self.interpreter.noun} of type {self.type} would become a plain NumPy array and leave the graph",
+                "to index a plain array a by it write np.take(a, i, axis=0), or wg.constant(a)[i]; otherwise use "
+                "wengert.numpy instead of NumPy's constructor",
+            )
         raise ArrayConversionError(
             f"a {self.interpreter.noun} of type {self.type} would become a plain NumPy array and leave the graph",
             "use wengert.numpy (np.stack, np.array, np.zeros) instead of NumPy's constructor or an array that was "

@@ -13,14 +13,18 @@ from numpy import (  # noqa: F401
     dtype,
     e,
     euler_gamma,
+    eye,
     finfo,
     float16,
     float32,
     float64,
     floating,
+    fromfunction,
     generic,
+    identity,
     iinfo,
     index_exp,
+    indices,
     inexact,
     inf,
     int8,
@@ -29,11 +33,13 @@ from numpy import (  # noqa: F401
     int64,
     integer,
     intp,
+    ix_,
     ndarray,
     newaxis,
     number,
     pi,
     s_,
+    tri,
     ufunc,
     uint8,
     uint16,
@@ -154,6 +160,8 @@ from .sorting import *  # noqa: F403
 from .writing import *  # noqa: F403
 
 nan = _numpy.nan  # the module `nan` beside this one has that name too
+
+__all__ = sorted(name for name in globals() if not name.startswith("_") and hasattr(_numpy, name))
 
 
 def __getattr__(name: str) -> object:

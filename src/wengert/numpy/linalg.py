@@ -18,7 +18,7 @@ from numpy.linalg import LinAlgError
 
 from ..errors import AxisError, ShapeError, UnsupportedError
 from ..graph.interpreter import is_traced, type_of_value
-from ..ops import factor, spectral
+from ..ops import determinant, factor, spectral
 from ..ops import solve as systems
 from ..ops.arithmetic import absolute, divide, imag, multiply, power, real, sqrt, square
 from ..ops.compare import equal, greater, not_equal, where
@@ -126,7 +126,7 @@ def det(a: Any) -> Any:
     array([[ 4., -2.],
            [-2.,  1.]])
     """
-    return systems.det(_matrix(a))
+    return determinant.det(_matrix(a))
 
 
 @implements(np.linalg.slogdet)
@@ -140,7 +140,7 @@ def slogdet(a: Any) -> Any:
     array([[0.5 , 0.  ],
            [0.  , 0.25]])
     """
-    return SlogdetResult(*systems.slogdet(_matrix(a)))
+    return SlogdetResult(*determinant.slogdet(_matrix(a)))
 
 
 def expm(a: Any) -> Any:

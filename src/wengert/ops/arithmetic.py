@@ -46,8 +46,11 @@ class StrongMultiply(Elementwise, abstract=True):
             return multiply(*operands)
         ct, factor = operands
         if is_traced(ct) or is_traced(factor):
-            if not is_traced(factor) and np.isfinite(factor).all():  # a finite constant needs no care
-                return multiply(ct, factor)
+            for known, other in ((ct, factor), (factor, ct)):
+                if not is_traced(known) and np.isfinite(known).all() and np.all(known):
+                    if np.ndim(known) == 0 and known == 1 and np.result_type(known, other.dtype) == other.dtype:
+                        return other
+                    return multiply(ct, factor)  # a constant that is neither 0 nor infinite needs no care
             return super().__call__(ct, factor)
         with np.errstate(invalid="ignore", over="ignore"):
             return _strong_product(ct, factor)

@@ -15,7 +15,7 @@ from ..graph.run import runner
 from ..graph.stage import evaluate
 from ..graph.types import ArrayType
 from .compare import where
-from .control_flow import ControlFlow, Flags, out_types, pick, quietly, sample_graph, spread
+from .control_flow import ControlFlow, Flags, live_parts, out_types, pick, quietly, sample_graph, spread
 from .families import batch_size, shape_of, vocabulary
 from .shape import move_axis, reshape
 

@@ -10,7 +10,8 @@ on a diagonal.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class Einsum(Primitive):
         left, self.output = subscripts.split("->")
         self.inputs = tuple(left.split(","))
         self.facts = frozenset({"linear"} if len(self.inputs) == 1 else {"bilinear"})
+        self.plan = product_plan(self.inputs, self.output)
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         return () if count == 1 else tuple(k for k in (0, 1) if mask >> (1 - k) & 1)
@@ -47,7 +49,10 @@ class Einsum(Primitive):
     def numpy(self, *values: Any) -> Any:
         if len(values) == 1:
             return np.array(np.einsum(self.subscripts, *values))[()]
-        return np.einsum(self.subscripts, *values, optimize=["einsum_path", (0, 1)])[()]
+        x, y = values
+        if self.plan is None or x.size * y.size <= SMALL:
+            return np.einsum(self.subscripts, x, y)[()]
+        return self.plan(x, y)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         total = None
@@ -89,6 +94,36 @@ class Einsum(Primitive):
                  (",a->a", (), (3,))]  # fmt: skip
         for subscripts, *shapes in cases:
             yield cls(subscripts), tuple(rng.normal(size=shape) for shape in shapes)
+
+
+SMALL = 4096
+"""Product of sizes up to which NumPy's plain loop is faster than preparing a matrix product."""
+
+
+def product_plan(inputs: Sequence[str], output: str) -> Callable[[Any, Any], Any] | None:
+    """Two operands as one (stacked) matrix product, if letters are shared, summed and kept as in one."""
+    if len(inputs) != 2 or any(len(set(s)) != len(s) for s in inputs):
+        return None
+    left, right = inputs
+    stack = [c for c in output if c in left and c in right]
+    inner = [c for c in left if c in right and c not in output]
+    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
+    if not inner or not set(rows + columns) <= set(output):
+        return None
+    first = tuple(left.index(c) for c in stack + rows + inner)
+    second = tuple(right.index(c) for c in stack + inner + columns)
+    made = stack + rows + columns
+    back = tuple(made.index(c) for c in output)
+
+    def run(x: Any, y: Any) -> Any:
+        x, y = np.transpose(x, first), np.transpose(y, second)
+        s, r, k = len(stack), len(rows), len(inner)
+        lead, outer, summed, last = x.shape[:s], x.shape[s : s + r], x.shape[s + r :], y.shape[s + k :]
+        size = math.prod(summed)
+        flat = np.matmul(x.reshape((*lead, math.prod(outer), size)), y.reshape((*lead, size, math.prod(last))))
+        return np.transpose(flat.reshape((*lead, *outer, *last)), back)[()]
+
+    return run
 
 
 def _on_diagonal(x: Any, once: str, mine: str, sizes: dict[str, Any]) -> Any:

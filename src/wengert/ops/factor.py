@@ -42,15 +42,22 @@ class Cholesky(SquareMatrix):
         return np.linalg.cholesky(0.5 * (a + np.swapaxes(a, -1, -2).conj()))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
-        n = shape_of(out)[-1]
-        dtype = real_dtype(type_of_value(out).dtype)
-        half = ones_below(n, dtype) + np.eye(n, dtype=dtype) / 2
         left = triangular_solve(out, hermitian(tangents[0]))
         both = adjoint(triangular_solve(out, adjoint(left)))
-        return matmul(out, multiply(both, half))
+        return matmul(out, multiply(both, self._half(out)))
+
+    def _half(self, out: Any) -> Any:
+        """The mask of Phi."""
+        n, dtype = shape_of(out)[-1], real_dtype(type_of_value(out).dtype)
+        return ones_below(n, dtype) + np.eye(n, dtype=dtype) / 2
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         return (1,)
+
+    def vjp(self, ct: Any, operands: Sequence[Any], out: Any, needed: Sequence[bool]) -> Sequence[Any]:
+        inside = multiply(matmul(swap(out), ct), self._half(out))
+        left = triangular_solve(swap(out), inside, lower=False)
+        return (hermitian(swap(triangular_solve(adjoint(out), swap(left), lower=False))),)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

@@ -267,9 +267,8 @@ class SetSlice(Linear):
     def overwriting(self) -> SetSlice:
         """The same operation, which takes the first operand's memory for the result."""
         if self.twin is None:
-            self.twin = SetSlice.__new__(SetSlice)
-            self.twin.__dict__.update(self.__dict__)
-            self.twin.numpy = self.overwrite  # type: ignore[method-assign]
+            self.twin = _Overwriting(self.place)
+            self.twin.pullbacks = self.pullbacks
         return self.twin
 
     def overwrite(self, x: Any, v: Any) -> Any:
@@ -334,6 +333,13 @@ class SetSlice(Linear):
         yield cls((Span(0, 2),)), (rng.normal(size=(3, 4)), rng.normal(size=()))
         yield cls((Ellipsis, None, 0)), (rng.normal(size=(2, 3)), rng.normal(size=(2, 1)))
         yield cls((Span(2, 1),)), (rng.normal(size=(3, 0)), rng.normal(size=()))
+
+
+class _Overwriting(SetSlice, abstract=True):
+    """`SetSlice` in the memory of its first operand. No graph holds it: see `SetSlice.overwriting`."""
+
+    def numpy(self, x: Any, v: Any) -> Any:
+        return self.overwrite(x, v)
 
 
 def fit_value(ct: Any, v: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Linear systems and functions of square matrices: solve, triangular solve, inverse, determinant, exponential.
+"""Linear systems and functions of square matrices: solve, triangular solve, inverse, exponential.
 
 All take stacks of matrices in the leading axes. Derivatives (Giles, Collected matrix derivative results for
 forward and reverse mode algorithmic differentiation, 2008; Higham, Functions of matrices, 2008) are written
@@ -18,7 +18,7 @@ from ..errors import DtypeError, ShapeError
 from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType, broadcast_shapes
-from .arithmetic import imag, multiply, real
+from .arithmetic import multiply
 from .einsum import Einsum
 from .families import align_batches, fit, shape_of
 from .matmul import matmul, swap
@@ -27,6 +27,7 @@ from .shape import broadcast_to, convert, reshape
 scipy_linalg = functools.cache(lambda: importlib.import_module("scipy.linalg"))
 """SciPy's linear algebra, imported when first used (it takes longer than wengert itself)."""
 
+_PREFIX = {"f": "s", "d": "d", "F": "c", "D": "z"}
 _DTYPES = {
     "f": np.dtype(np.float32),
     "d": np.dtype(np.float64),
@@ -79,11 +80,6 @@ def diagonals(x: Any) -> Any:
     """The diagonals of a stack of matrices."""
     letters = "abcdefghijklmnopqrstuvwx"[: len(shape_of(x)) - 2]
     return bind(Einsum.of(f"{letters}yy->{letters}y"), x)
-
-
-def column(x: Any) -> Any:
-    """A stack of numbers as a stack of 1-by-1 matrices."""
-    return reshape(x, (*shape_of(x), 1, 1))
 
 
 class Stacked(Primitive, abstract=True):
@@ -201,10 +197,14 @@ class TriangularSolve(Stacked):
             return np.zeros(b.shape, dtype)
         if not self.unit and (np.diagonal(t, axis1=-2, axis2=-1) == 0).any():
             raise np.linalg.LinAlgError("a diagonal element of the triangular matrix is zero")
-        solver = scipy_linalg().solve_triangular
+        # BLAS's trsm, since LAPACK's trtrs wakes threads for 5-by-5 matrices (a zero diagonal was ruled out above).
+        # It reads columns: the transpose of a transpose costs no copy.
+        solver = getattr(scipy_linalg().blas, _PREFIX[dtype.char] + "trsm")
+        if t.ndim == 2:
+            return solver(1.0, t.T, b, lower=not self.lower, trans_a=1, diag=self.unit)
         out = np.empty(b.shape, dtype)
         for k in np.ndindex(b.shape[:-2]):
-            out[k] = solver(t[k], b[k], lower=self.lower, unit_diagonal=self.unit, check_finite=False)
+            out[k] = solver(1.0, t[k].T, b[k], lower=not self.lower, trans_a=1, diag=self.unit)
         return out
 
     def _mask(self, n: int, dtype: Any) -> Any:
@@ -296,99 +296,6 @@ class Inv(SquareMatrix):
 def inv(a: Any) -> Any:
     """The inverse."""
     return bind(Inv.of(), prepared(a, "inv"))
-
-
-class Det(SquareMatrix):
-    """The determinant. d det(A) = sum(C * dA) with the cofactor matrix C, which exists at singular A too."""
-
-    name = "det"
-
-    def type(self, a: ArrayType) -> ArrayType:
-        return ArrayType(check_matrix(a, "det")[:-2], working_dtype(a, "det"))
-
-    def numpy(self, a: Any) -> Any:
-        return np.linalg.det(a)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
-        letters = "abcdefghijklmnopqrstuvwx"[: len(shape_of(primals[0])) - 2]
-        return bind(Einsum.of(f"{letters}yz,{letters}yz->{letters}"), cofactors(primals[0]), tangents[0])
-
-    def saves(self, mask: int, count: int) -> tuple[int, ...]:
-        return (0,)
-
-
-class Cofactors(SquareMatrix):
-    """The matrix of cofactors, det(A) A^-T; from the singular value decomposition where A is (nearly) singular.
-
-    With A = U S V^H it is det(U V^H) conj(U P V^H), P diagonal with the products of the other singular values. The derivative
-    goes through the inverse, so the second derivative of a determinant needs a regular matrix.
-    """
-
-    name = "cofactors"
-
-    def numpy(self, a: Any) -> Any:
-        n = a.shape[-1]
-        if not a.size:
-            return a.copy()
-        try:
-            inverse = np.linalg.inv(a)
-            size = np.abs(a).sum(-1).max(-1) * np.abs(inverse).sum(-1).max(-1)
-            if (size < 1e3 / np.sqrt(np.finfo(a.dtype).eps)).all():
-                return np.linalg.det(a)[..., None, None] * np.swapaxes(inverse, -1, -2)
-        except np.linalg.LinAlgError:
-            pass
-        if not np.isfinite(a).all():
-            return np.full_like(a, np.nan)
-        u, s, vh = np.linalg.svd(a)
-        others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1)
-        return np.linalg.det(u @ vh)[..., None, None] * np.conj((u * others[..., None, :]) @ vh)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
-        turned = swap(bind(Inv.of(), primals[0]))
-        back = matmul(matmul(turned, swap(tangents[0])), out)
-        letters = "abcdefghijklmnopqrstuvwx"[: len(shape_of(out)) - 2]
-        growth = bind(Einsum.of(f"{letters}yz,{letters}yz->{letters}"), turned, tangents[0])
-        return multiply(column(growth), out) - back
-
-
-def cofactors(a: Any) -> Any:
-    """The matrix of cofactors: the gradient of the determinant."""
-    return bind(Cofactors.of(), a)
-
-
-def det(a: Any) -> Any:
-    """The determinant."""
-    return bind(Det.of(), prepared(a, "det"))
-
-
-class Slogdet(SquareMatrix):
-    """Sign (phase) and logarithm of the absolute value of the determinant: d log|det A| = Re tr(A^-1 dA)."""
-
-    name = "slogdet"
-    multiple = True
-
-    def type(self, a: ArrayType) -> Any:
-        shape, dtype = check_matrix(a, "slogdet")[:-2], working_dtype(a, "slogdet")
-        return ArrayType(shape, dtype), ArrayType(shape, real_dtype(dtype))
-
-    def numpy(self, a: Any) -> Any:
-        return tuple(np.linalg.slogdet(a))
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
-        a = primals[0]
-        growth = trace(matmul(bind(Inv.of(), a), tangents[0]))
-        if type_of_value(a).dtype.kind != "c":
-            return None, growth
-        sign = out[0]
-        return multiply(1j * sign, imag(growth)), real(growth)
-
-    def saves(self, mask: int, count: int) -> tuple[int, ...]:
-        return (0, 1)
-
-
-def slogdet(a: Any) -> Any:
-    """(sign, log|det|)."""
-    return bind(Slogdet.of(), prepared(a, "slogdet"))
 
 
 class Expm(SquareMatrix):

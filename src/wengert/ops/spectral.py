@@ -53,6 +53,7 @@ def tolerance(dtype: np.dtype[Any]) -> float:
 def _inverse_gap(x: Any, scale: Any) -> Any:
     x = np.asarray(x)
     closed = np.abs(x) <= tolerance(x.dtype) * np.asarray(scale)
+    x = np.broadcast_to(x, closed.shape)
     if not closed.any():
         return np.reciprocal(x)
     if settings.degenerate == "nan":
@@ -73,14 +74,14 @@ class InverseGap(Elementwise, abstract=True):
         """The Laurent series of 1/gap: lowest order, and coefficients up to order `count - 1`."""
         first = gap[0]
         closed = np.abs(first) <= tolerance(first.dtype) * scale
-        coefficients = [*gap, *(np.zeros_like(first) for _ in range(count + 1 - len(gap)))]
+        zero = np.zeros(closed.shape, first.dtype)
+        coefficients = [zero + c for c in gap] + [zero] * (count + 1 - len(gap))
         if not closed.any():
             return 0, _reciprocal(coefficients[:count])
         shifted = [np.where(closed, high, low) for low, high in itertools.pairwise(coefficients)]
         stuck = closed & (shifted[0] == 0)
         shifted[0] = np.where(stuck, np.nan, shifted[0])
         found = _reciprocal(shifted)
-        zero = np.zeros_like(first)
         before = [zero, *found[:-1]]
         return -1, [np.where(closed, high, low) for low, high in zip(before, found, strict=True)]
 
@@ -352,6 +353,8 @@ class Eig(Spectral):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         w, v = out
+        if not shape_of(w)[-1]:
+            return None, None
         da = convert(limit(tangents[0]), type_of_value(v).dtype)
         inside = solve_system(v, matmul(da, v))
         dv = matmul(v, multiply(inside, rotation_rates(w)))

@@ -14,7 +14,7 @@ from ..graph.interpreter import type_of_value
 from ..graph.stage import evaluate, stage
 from ..graph.tensor import Tensor
 from ..graph.trees import flatten, flatten_as, paths, unflatten
-from ..graph.types import PYTHON_NUMBERS, ArrayType, type_of
+from ..graph.types import ArrayType, type_of
 from ..ops.families import vocabulary
 
 

@@ -76,7 +76,7 @@ class Fold {
     const faces = this.boxes.map((_, id) => this.face(id));
     let boxes = faces.map((shown, id) => shown === id ? id : -1).filter((id) => id >= 0);
     // Functions and lines that call each other back and forth make frames that a large layout cannot untangle.
-    const frameless = boxes.length > LARGE && this.mode !== "order";
+    const frameless = boxes.length > LARGE && this.mode !== "order" && this.mode !== "none";
     if (frameless) boxes = boxes.filter((id) => !(this.isGroup(id) && this.open.has(id)));
     boxes.sort((one, other) => this.start[one] - this.start[other] || other - one);
     const merged = new Map();

@@ -44,6 +44,7 @@ function countPorts(edges) {
 
 function elkGraph(fold, view) {
   const large = view.boxes.length > LARGE;
+  const rows = large && !view.boxes.some((id) => fold.open.has(id)) ? rowsOf(view) : null;
   const { ins, outs } = countPorts(view.edges);
   const shown = new Map();
   const root = {
@@ -66,6 +67,7 @@ function elkGraph(fold, view) {
       "elk.spacing.edgeNode": "16",
       "elk.layered.thoroughness": large ? "2" : "7",
       "elk.layered.nodePlacement.strategy": large ? "LINEAR_SEGMENTS" : "BRANDES_KOEPF",
+      ...(rows ? { "elk.layered.layering.strategy": "INTERACTIVE" } : {}),
     },
   };
   for (const id of view.boxes) {
@@ -83,6 +85,7 @@ function elkGraph(fold, view) {
       : closedNode(id, boxSize(box), ins.get(id) || 0, outs.get(id) || 0);
     shown.set(id, node);
   }
+  if (rows) for (const [id, row] of rows) shown.get(id).y = row * 10000;
   // A holder may begin where its first member does, and come after it: hence a second pass.
   for (const id of view.boxes) {
     const above = fold.frame(id, view.frameless);
@@ -98,6 +101,24 @@ function elkGraph(fold, view) {
     });
   });
   return root;
+}
+
+// The row of each box of a large view without frames: below all it reads, and what reads nothing just above its
+// first reader. ELK's own ways of choosing rows recurse along the graph, and a chain of thousands ends their stack.
+function rowsOf(view) {
+  const position = new Map(view.boxes.map((id, index) => [id, index]));
+  const down = view.edges.filter((edge) => !edge.beside && !edge.loose && position.get(edge.tail) < position.get(edge.head));
+  down.sort((one, other) => position.get(one.head) - position.get(other.head));
+  const rows = new Map(view.boxes.map((id) => [id, 0])), readers = new Map(), reads = new Set();
+  for (const { tail, head } of down) {
+    rows.set(head, Math.max(rows.get(head), rows.get(tail) + 1));
+    reads.add(head);
+  }
+  for (const { tail, head } of down) {
+    if (!reads.has(tail)) readers.set(tail, Math.min(readers.has(tail) ? readers.get(tail) : Infinity, rows.get(head) - 1));
+  }
+  for (const [id, row] of readers) rows.set(id, row);
+  return rows;
 }
 
 // A box with fixed places for edges: operands left to right at the top, values at the bottom.

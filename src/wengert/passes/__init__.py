@@ -1,0 +1,95 @@
+"""Optimisation of graphs: passes, each a function from graph to graph in a file of its own, and their order."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Sequence
+
+from ..errors import WengertError
+from ..graph.graph import Graph
+from .build import Pass
+from .cse import cse
+from .dce import dce
+from .fold import fold
+from .hoist import hoist
+from .inline import inline
+from .pipeline import run
+from .products import products
+from .report import Report
+from .rules import CHANGES
+from .simplify import simplify
+from .strength import strength
+
+PIPELINE: tuple[Pass, ...] = (
+    fold,  # constants, which may choose branches
+    inline,  # branches that are known to be chosen
+    fold,  # constants inside them
+    strength,  # cheaper operations
+    products,  # rearrangements out of the way
+    simplify,  # identities
+    hoist,  # invariants out of loops
+    cse,  # everything once
+    dce,  # nothing unused
+)
+"""The default order, from left to right."""
+
+RULES: tuple[Pass, ...] = (strength, products, simplify)
+"""Passes made of rules, which take `allow`."""
+
+
+def allowing(allow: Collection[str], passes: Sequence[Pass] = PIPELINE) -> tuple[Pass, ...]:
+    """The passes with more rules allowed: those that change only what is named (see `passes.rules`)."""
+    if unknown := set(allow) - set(CHANGES):
+        raise WengertError(f"no rule changes {sorted(unknown)}", f"name some of {', '.join(CHANGES)}")
+    return tuple(functools.partial(p, allow=frozenset(allow)) if p in RULES else p for p in passes)
+
+
+def optimize(
+    graph: Graph,
+    passes: Sequence[Pass] | None = None,
+    allow: Collection[str] = (),
+    check: Callable[[Graph], object] | None = None,
+) -> Graph:
+    """An equivalent graph with fewer and cheaper operations.
+
+    Parameters
+    ----------
+    graph : a static or dynamic graph.
+    passes : which passes, in order; `PIPELINE` by default.
+    allow : what inexact rules may change beyond the last digits: some of "rounding", "zero sign", "nan" and
+        "derivative". None by default: then values agree within a few units in the last place, NaN and infinities
+        included, and so do derivatives.
+    check : called with the graph before the first and after every pass, for instance `wg.verify`.
+
+    Returns
+    -------
+    A graph with the same inputs, containers, names and lines, and the same types of outputs.
+
+    Raises
+    ------
+    WengertError : `allow` holds a word that no rule uses.
+
+    Example
+    -------
+    >>> import numpy as np, wengert as wg
+    >>> g = wg.trace(lambda x: np.sin(x) + np.sin(x), 1.0)
+    >>> len(g), len(optimize(g))
+    (3, 2)
+    """
+    chosen = allowing(allow, PIPELINE if passes is None else passes)
+    steps = run(graph, chosen, check)
+    return steps[-1].graph if steps else graph
+
+
+def explain(graph: Graph, passes: Sequence[Pass] | None = None, allow: Collection[str] = ()) -> Report:
+    """What `optimize` does, pass by pass, with counts of operations: print it.
+
+    Parameters as for `optimize`.
+
+    Example
+    -------
+    >>> import numpy as np, wengert as wg
+    >>> explain(wg.trace(lambda x: np.sin(x) + np.sin(x), 1.0))
+    <Report: 3 operations before, 2 operations after>
+    """
+    return Report(graph, run(graph, allowing(allow, PIPELINE if passes is None else passes)))
