@@ -50,6 +50,9 @@ ONLY_IN: dict[str, tuple[tuple[str, ...], str]] = {
 
 INSIDE_FUNCTIONS: dict[tuple[str, str], str] = {
     ("view/place.py", "fast_sugiyama"): "optional, of the `pictures` extra; only SVG needs it",
+    ("view/attach.py", "wengert"): "slow to import; loaded when the first picture is drawn",
+    ("ops/solve.py", "scipy"): "slow to import; loaded when SciPy is first needed",
+    ("cli.py", "wengert"): "needs optional packages and seconds to import",
 }
 """(file, module) imported inside a function, with the reason: an optional or slow dependency at its entry point."""
 

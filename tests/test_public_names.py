@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy
 import pytest
+import scipy.linalg
 
 import wengert as wg
 import wengert.errors
@@ -73,5 +74,6 @@ def test_numpy_names_are_those_of_numpy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", wnp.linalg.__all__)
-def test_linalg_names_are_those_of_numpy(name: str) -> None:
-    assert callable(getattr(wnp.linalg, name)) == callable(getattr(numpy.linalg, name))
+def test_linalg_names_are_those_of_numpy_or_scipy(name: str) -> None:
+    original = getattr(numpy.linalg, name, None) or getattr(scipy.linalg, name)
+    assert callable(getattr(wnp.linalg, name)) == callable(original)

@@ -19,10 +19,12 @@ from .transforms.jacobian import hessian, hvp, jacobian
 from .transforms.trace import call as _call
 from .transforms.trace import trace
 from .transforms.vmap import vmap
+from .view import attach as _attach_view
 
 __version__ = "0.1.0.dev0"
 
 _methods.attach(backward=_backward)
+_attach_view()
 Graph.__call__ = _call  # type: ignore[method-assign]
 
 __all__ = [

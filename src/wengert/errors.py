@@ -257,6 +257,22 @@ class UnsupportedError(WengertError, NotImplementedError):
     """
 
 
+class MissingExtraError(WengertError, ImportError):
+    """An optional package is not installed.
+
+    Failing::
+
+        import sys
+        from unittest.mock import patch
+        with patch.dict(sys.modules, fast_sugiyama=None):  # as where fast-sugiyama is not installed
+            wg.trace(np.sin, 1.0).to_svg()
+
+    Repaired::
+
+        wg.trace(np.sin, 1.0).to_html()  # needs nothing more; or: pip install "wengert[pictures]"
+    """
+
+
 class RegistrationError(WengertError, TypeError):
     """A primitive whose declaration leaves a required question open.
 

@@ -211,7 +211,7 @@ def test_eig(kind):
 
     for f in (values, function):
         check_derivatives(f if kind is real else lambda a, f=f: f(a) + 0j, a)
-    w, v = numpy.linalg.eig(wg.variable(a))
+    _, v = numpy.linalg.eig(wg.variable(a))
     agree(v.numpy(), numpy.linalg.eig(a)[1].astype(complex))
     # Also the entries of the vectors, which LAPACK gives length 1 and a real largest component.
     entries = lambda a: numpy.real(numpy.linalg.eig(a)[1] * weights)
@@ -329,18 +329,29 @@ def test_results_keep_numpys_names_and_pass_through_derivatives():
     out, pullback = wg.vjp(numpy.linalg.svd, a)
     assert type(out) is type(numpy.linalg.svd(a))
     assert pullback(out)[0].shape == (3, 3)
-    value, tangent = wg.jvp(numpy.linalg.slogdet, (a,), (a,))
+    _, tangent = wg.jvp(numpy.linalg.slogdet, (a,), (a,))
     numpy.testing.assert_allclose(tangent.logabsdet, 3.0)
     assert wg.trace(numpy.linalg.qr, a)(a).R.shape == (3, 3)
 
 
 def test_float32_and_integers():
     a = positive(real(3, 3)).astype(numpy.float32)
-    for f in (np.linalg.det, lambda a: np.sum(np.linalg.inv(a)), lambda a: np.sum(np.linalg.eigh(a)[1]),
-              lambda a: np.sum(np.linalg.cholesky(a)), lambda a: np.sum(np.linalg.qr(a)[0]), lambda a: np.sum(np.linalg.svd(a)[0]),
-              np.linalg.norm, lambda a: np.linalg.norm(a, 3, 0)[0], lambda a: np.sum(np.linalg.pinv(a)),
-              lambda a: np.sum(linalg.solve_triangular(a, a)), lambda a: np.sum(linalg.expm(a / 9)), lambda a: np.linalg.cond(a),
-              lambda a: np.sum(np.linalg.solve(a, a)), lambda a: np.linalg.slogdet(a)[1]):  # fmt: skip
+    for f in (
+        np.linalg.det,
+        lambda a: np.sum(np.linalg.inv(a)),
+        lambda a: np.sum(np.linalg.eigh(a)[1]),
+        lambda a: np.sum(np.linalg.cholesky(a)),
+        lambda a: np.sum(np.linalg.qr(a)[0]),
+        lambda a: np.sum(np.linalg.svd(a)[0]),
+        np.linalg.norm,
+        lambda a: np.linalg.norm(a, 3, 0)[0],
+        lambda a: np.sum(np.linalg.pinv(a)),
+        lambda a: np.sum(linalg.solve_triangular(a, a)),
+        lambda a: np.sum(linalg.expm(a / 9)),
+        lambda a: np.linalg.cond(a),
+        lambda a: np.sum(np.linalg.solve(a, a)),
+        lambda a: np.linalg.slogdet(a)[1],
+    ):
         gradient = wg.grad(f)(a)
         assert gradient.dtype == numpy.float32
         numpy.testing.assert_allclose(gradient, wg.grad(f)(a.astype(float)), rtol=0.02, atol=0.02)
@@ -354,9 +365,19 @@ def test_float32_and_integers():
 def test_empty_matrices():
     for shape in [(0, 0), (2, 0, 0), (0, 3, 3)]:
         a = numpy.zeros(shape)
-        for f in (numpy.linalg.inv, numpy.linalg.det, lambda a: numpy.linalg.eigh(a)[1], numpy.linalg.cholesky, numpy.linalg.eigvalsh,
-                  lambda a: numpy.linalg.slogdet(a)[1], lambda a: numpy.linalg.solve(a, a), linalg.expm,
-                  lambda a: numpy.linalg.qr(a)[1], lambda a: numpy.linalg.svd(a, False)[0], numpy.linalg.pinv):  # fmt: skip
+        for f in (
+            numpy.linalg.inv,
+            numpy.linalg.det,
+            lambda a: numpy.linalg.eigh(a)[1],
+            numpy.linalg.cholesky,
+            numpy.linalg.eigvalsh,
+            lambda a: numpy.linalg.slogdet(a)[1],
+            lambda a: numpy.linalg.solve(a, a),
+            linalg.expm,
+            lambda a: numpy.linalg.qr(a)[1],
+            lambda a: numpy.linalg.svd(a, False)[0],
+            numpy.linalg.pinv,
+        ):
             agree(f(wg.variable(a)).numpy(), f(a))
             assert wg.grad(lambda a, f=f: np.sum(f(a)))(a).shape == shape
     for shape in [(0, 3), (3, 0)]:
@@ -380,15 +401,27 @@ def test_nan_goes_through_as_in_numpy():
 
 def test_errors_name_the_type_and_the_repair():
     tall, square = wg.variable(numpy.ones((3, 2))), wg.variable(numpy.zeros((2, 2)))
-    for f in (numpy.linalg.inv, numpy.linalg.det, numpy.linalg.cholesky, numpy.linalg.eigh, numpy.linalg.eig,
-              lambda a: numpy.linalg.solve(a, a), linalg.expm, lambda a: numpy.linalg.matrix_power(a, 2)):  # fmt: skip
+    for f in (
+        numpy.linalg.inv,
+        numpy.linalg.det,
+        numpy.linalg.cholesky,
+        numpy.linalg.eigh,
+        numpy.linalg.eig,
+        lambda a: numpy.linalg.solve(a, a),
+        linalg.expm,
+        lambda a: numpy.linalg.matrix_power(a, 2),
+    ):
         with pytest.raises(ShapeError, match=r"f64\[3,2\].*not square|not square"):
             f(tall)
     for f in (numpy.linalg.svd, numpy.linalg.qr, numpy.linalg.inv, numpy.linalg.pinv):
         with pytest.raises(ShapeError, match="two axes"):
             f(wg.variable(numpy.ones(3)))
-    for f in (numpy.linalg.inv, numpy.linalg.cholesky, lambda a: numpy.linalg.solve(a, numpy.ones(2)),
-              lambda a: linalg.solve_triangular(a, numpy.ones(2))):  # fmt: skip
+    for f in (
+        numpy.linalg.inv,
+        numpy.linalg.cholesky,
+        lambda a: numpy.linalg.solve(a, numpy.ones(2)),
+        lambda a: linalg.solve_triangular(a, numpy.ones(2)),
+    ):
         with pytest.raises(SingularMatrixError, match=r"test_linalg\.py"):
             f(square)
     with pytest.raises(ShapeError, match="rows"):

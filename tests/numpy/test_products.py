@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy
 import pytest
+from tests.numpy.modes import agree, check_derivatives, check_values
 
 import wengert as wg
 import wengert.numpy as np
 import wengert.numpy.linalg as linalg
-
-from tests.numpy.modes import agree, check_derivatives, check_values
 from wengert.errors import AxisError, ShapeError, UnsupportedError
 from wengert.numpy import products
 from wengert.ops import einsum as einsum_module
@@ -26,10 +25,19 @@ def cplx(*shape: int) -> numpy.ndarray:
 
 
 SHAPES = [
-    ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((5, 2, 3), (3,)),
-    ((3,), (5, 3, 2)), ((2, 3), (5, 3, 4)), ((5, 1, 2, 3), (4, 3, 2)), ((1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)),
+    ((3,), (3,)),
+    ((3,), (3, 2)),
+    ((2, 3), (3,)),
+    ((2, 3), (3, 4)),
+    ((5, 2, 3), (3, 4)),
+    ((5, 2, 3), (3,)),
+    ((3,), (5, 3, 2)),
+    ((2, 3), (5, 3, 4)),
+    ((5, 1, 2, 3), (4, 3, 2)),
+    ((1, 2, 3), (4, 3, 2)),
+    ((2, 0), (0, 3)),
     ((0, 3), (3, 2)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("left,right", SHAPES)
@@ -118,14 +126,31 @@ def test_products_agree_with_numpy_in_every_mode(name):
 
 
 EINSUMS = [
-    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ii", (3, 3)), ("ii->i", (3, 3)), ("iij->ji", (3, 3, 2)),
-    ("ij->", (2, 3)), ("ij->ji", (2, 3)), ("i,j->ij", (2,), (3,)), ("i,i,i->", (3,), (3,), (3,)),
-    ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)), ("ij,ij->ij", (2, 3), (2, 3)), ("...ij,...jk->...ik", (4, 2, 3), (3, 2)),
-    ("...i,...i", (4, 2, 3), (3,)), ("i...->...", (2, 3, 4)), ("ii,ij->j", (3, 3), (3, 2)), ("ij,kl->jl", (2, 3), (4, 2)),
-    ("ij,ij->j", (1, 3), (2, 3)), ("aab,bcc->ac", (2, 2, 3), (3, 2, 2)), ("iii->i", (2, 2, 2)), (",i->i", (), (3,)),
-    ("ij,jk->ik", (0, 3), (3, 2)), ("a,ab,abc->abc", (2,), (2, 3), (2, 3, 2)), ("ab,cd,ef->", (2, 2), (2, 2), (2, 2)),
+    ("ij,jk->ik", (2, 3), (3, 4)),
+    ("ij,jk", (2, 3), (3, 4)),
+    ("ii", (3, 3)),
+    ("ii->i", (3, 3)),
+    ("iij->ji", (3, 3, 2)),
+    ("ij->", (2, 3)),
+    ("ij->ji", (2, 3)),
+    ("i,j->ij", (2,), (3,)),
+    ("i,i,i->", (3,), (3,), (3,)),
+    ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
+    ("ij,ij->ij", (2, 3), (2, 3)),
+    ("...ij,...jk->...ik", (4, 2, 3), (3, 2)),
+    ("...i,...i", (4, 2, 3), (3,)),
+    ("i...->...", (2, 3, 4)),
+    ("ii,ij->j", (3, 3), (3, 2)),
+    ("ij,kl->jl", (2, 3), (4, 2)),
+    ("ij,ij->j", (1, 3), (2, 3)),
+    ("aab,bcc->ac", (2, 2, 3), (3, 2, 2)),
+    ("iii->i", (2, 2, 2)),
+    (",i->i", (), (3,)),
+    ("ij,jk->ik", (0, 3), (3, 2)),
+    ("a,ab,abc->abc", (2,), (2, 3), (2, 3, 2)),
+    ("ab,cd,ef->", (2, 2), (2, 2), (2, 2)),
     ("bij,bjk,bkl,lm->bim", (2, 2, 3), (2, 3, 2), (2, 2, 2), (2, 3)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("subscripts,shapes", [(s, shapes) for s, *shapes in EINSUMS])
@@ -134,7 +159,7 @@ def test_einsum_agrees_with_numpy_in_every_mode(subscripts, shapes):
     check_values(lambda *xs: numpy.einsum(subscripts, *xs), *operands)
     for k in range(len(operands)):
         others = operands[:k], operands[k + 1 :]
-        check_derivatives(lambda x, o=others: numpy.einsum(subscripts, *o[0], x, *o[1]), operands[k])  # noqa: B023
+        check_derivatives(lambda x, o=others: numpy.einsum(subscripts, *o[0], x, *o[1]), operands[k])
 
 
 def test_einsum_understands_lists_of_subscripts():
@@ -188,11 +213,19 @@ def test_plain_arrays_are_handed_to_numpy():
     assert numpy.array_equal(np.einsum("ij->j", x), numpy.einsum("ij->j", x))
 
 
-@pytest.mark.parametrize("subscripts,left,right", [
-    ("ab,bc->ac", (2, 3), (3, 4)), ("bij,bjk->bik", (4, 2, 3), (4, 3, 5)), ("abc,cad->db", (2, 3, 4), (4, 2, 5)),
-    ("a,a->", (3,), (3,)), ("ab,bc->ca", (2, 3), (3, 4)), ("ab,ab->a", (2, 3), (2, 3)), ("xab,bxc->acx", (2, 3, 4), (4, 2, 5)),
-    ("ab,b->a", (0, 3), (3,)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "subscripts,left,right",
+    [
+        ("ab,bc->ac", (2, 3), (3, 4)),
+        ("bij,bjk->bik", (4, 2, 3), (4, 3, 5)),
+        ("abc,cad->db", (2, 3, 4), (4, 2, 5)),
+        ("a,a->", (3,), (3,)),
+        ("ab,bc->ca", (2, 3), (3, 4)),
+        ("ab,ab->a", (2, 3), (2, 3)),
+        ("xab,bxc->acx", (2, 3, 4), (4, 2, 5)),
+        ("ab,b->a", (0, 3), (3,)),
+    ],
+)
 def test_large_einsums_of_two_operands_are_matrix_products(monkeypatch, subscripts, left, right):
     monkeypatch.setattr(einsum_module, "SMALL", -1)
     primitive = einsum_module.Einsum(subscripts)

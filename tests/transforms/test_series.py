@@ -26,10 +26,14 @@ def turned(*values):
 
 
 MATRICES = {
-    "diag(1, 1, 2)": np.diag([1.0, 1.0, 2.0]), "turned diag(1, 1, 2)": turned(1, 1, 2), "identity": np.eye(3),
-    "zero": np.zeros((3, 3)), "equal but for round-off": turned(1, 1 + 1e-14, 2), "nearly equal": turned(1, 1 + 1e-9, 2),
+    "diag(1, 1, 2)": np.diag([1.0, 1.0, 2.0]),
+    "turned diag(1, 1, 2)": turned(1, 1, 2),
+    "identity": np.eye(3),
+    "zero": np.zeros((3, 3)),
+    "equal but for round-off": turned(1, 1 + 1e-14, 2),
+    "nearly equal": turned(1, 1 + 1e-9, 2),
     "different": turned(1, 2, 3),
-}  # fmt: skip
+}
 
 
 def function_of(a, g):
@@ -92,7 +96,7 @@ SECOND = {
     "third order": lambda f, a: wg.jvp(
         lambda a: wg.grad(lambda a: np.sum(E * wg.grad(f)(a)))(a), (a,), ((F + F.T) / 2,)
     )[1],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mode", SECOND)
@@ -131,10 +135,15 @@ def test_decompositions_after_each_other(mode):
 
 
 SINGULAR = {
-    "identity": np.eye(3), "a pair": Q @ np.diag([2.0, 2, 1]) @ P, "rank 1": Q @ np.diag([2.0, 0, 0]) @ P,
-    "a pair and a zero": Q @ np.diag([2.0, 2, 0]) @ P, "zero": np.zeros((3, 3)), "tall of rank 1": np.outer(C[0], E[0, :2]),
-    "wide with a pair": np.eye(2, 3), "different": C,
-}  # fmt: skip
+    "identity": np.eye(3),
+    "a pair": Q @ np.diag([2.0, 2, 1]) @ P,
+    "rank 1": Q @ np.diag([2.0, 0, 0]) @ P,
+    "a pair and a zero": Q @ np.diag([2.0, 2, 0]) @ P,
+    "zero": np.zeros((3, 3)),
+    "tall of rank 1": np.outer(C[0], E[0, :2]),
+    "wide with a pair": np.eye(2, 3),
+    "different": C,
+}
 
 
 @pytest.mark.parametrize("name", SINGULAR)
@@ -169,28 +178,37 @@ def test_general_matrices_with_equal_eigenvalues():
     agree(wg.grad(exponential)(np.eye(3)), np.e * E)
 
 
-@pytest.mark.parametrize("f,expected", [
-    (lambda a: np.sum(np.linalg.eigvalsh(a) ** 2), 2 * np.eye(3)),
-    (lambda a: np.sum(np.linalg.svd(a, compute_uv=False)), np.eye(3)),
-    (lambda a: np.linalg.norm(a, "nuc"), np.eye(3)),
-    (lambda a: np.linalg.norm(a, 2), np.eye(3) / 3),
-    (lambda a: np.linalg.cond(a), np.zeros((3, 3))),
-    (lambda a: np.sum((lambda v: C * (v @ v.T))(np.linalg.eigh(a)[1])), np.zeros((3, 3))),
-    (lambda a: np.linalg.eigvalsh(a)[0], np.diag([1.0, 0, 0])),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "f,expected",
+    [
+        (lambda a: np.sum(np.linalg.eigvalsh(a) ** 2), 2 * np.eye(3)),
+        (lambda a: np.sum(np.linalg.svd(a, compute_uv=False)), np.eye(3)),
+        (lambda a: np.linalg.norm(a, "nuc"), np.eye(3)),
+        (lambda a: np.linalg.norm(a, 2), np.eye(3) / 3),
+        (lambda a: np.linalg.cond(a), np.zeros((3, 3))),
+        (lambda a: np.sum((lambda v: C * (v @ v.T))(np.linalg.eigh(a)[1])), np.zeros((3, 3))),
+        (lambda a: np.linalg.eigvalsh(a)[0], np.diag([1.0, 0, 0])),
+    ],
+)
 def test_what_does_not_depend_on_the_choice_of_vectors_gives_no_warning(f, expected):
     agree(wg.grad(f)(np.eye(3)), expected)
     agree(wg.jvp(f, (np.eye(3),), (np.diag([1.0, 2, 3]),))[1], np.sum(expected * np.diag([1.0, 2, 3])))
 
 
 @pytest.mark.parametrize("mode", [m for m in GRADIENTS if m not in ("of a batched function",)])
-@pytest.mark.parametrize("f", [
-    lambda a: np.linalg.eigh(a)[1][0, 1], lambda a: np.linalg.svd(a)[0][0, 1], lambda a: np.real(np.linalg.eig(a)[1][0, 1]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a: np.linalg.eigh(a)[1][0, 1],
+        lambda a: np.linalg.svd(a)[0][0, 1],
+        lambda a: np.real(np.linalg.eig(a)[1][0, 1]),
+    ],
+)
 def test_what_depends_on_the_choice_of_vectors_warns(f, mode):
-    with pytest.warns(DegenerateWarning, match="choice of vectors"):
+    with pytest.warns(DegenerateWarning, match="choice of vectors") as caught:
         found = GRADIENTS[mode](f)(np.eye(3))
     assert np.isfinite(found).all()
+    assert all(warning.filename == __file__ for warning in caught)
 
 
 def test_the_strict_setting_gives_nan():

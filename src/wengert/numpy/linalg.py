@@ -16,32 +16,31 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from ..errors import AxisError, ShapeError, UnsupportedError
+from ..errors import ShapeError, UnsupportedError
 from ..graph.interpreter import is_traced, type_of_value
 from ..ops import determinant, factor, spectral
 from ..ops import solve as systems
-from ..ops.arithmetic import absolute, divide, imag, multiply, power, real, sqrt, square
-from ..ops.compare import equal, greater, not_equal, where
+from ..ops.arithmetic import imag, multiply, real, square
+from ..ops.compare import greater, not_equal
 from ..ops.families import shape_of
 from ..ops.matmul import adjoint, swap
 from ..ops.matmul import matmul as product
 from ..ops.reduce import sum_axes
-from ..ops.shape import canonical_axes, canonical_axis, convert, move_axis, reshape
+from ..ops.shape import canonical_axis, convert, move_axis, reshape
 from . import products
 from .convert import as_tensor_or_array
 from .dispatch import implements, refuse
 from .indexing import diagonal as _diagonal
 from .indexing import trace as _trace
+from .norms import as_inexact, cond, matrix_norm, norm, vector_norm
 from .reductions import max as _max
-from .reductions import min as _min
 from .shaping import matrix_transpose as _matrix_transpose
-from .shaping import transpose as _transpose
 
 __all__ = [
-    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "expm", "inv", "lstsq",
-    "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr",
-    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve", "trace", "vecdot",
-    "vector_norm",
+    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "expm", "inv",
+    "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer",
+    "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve",
+    "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 # NumPy's own classes for several results, by which they stay containers that derivatives understand.
@@ -52,12 +51,6 @@ QRResult, SlogdetResult, SVDResult = type(np.linalg.qr(_one)), type(np.linalg.sl
 
 def _matrix(x: Any) -> Any:
     return as_tensor_or_array(x)
-
-
-def _inexact(x: Any) -> Any:
-    """Integers as float64."""
-    x = as_tensor_or_array(x)
-    return x if type_of_value(x).dtype.kind in "fc" else convert(x, np.float64)
 
 
 # Systems -------------------------------------------------------------------------------------------------
@@ -167,7 +160,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     >>> wg.grad(lambda b: np.linalg.lstsq(a, b)[0][1])(np.array([1.0, 2.0, 2.0])).round(12) + 0.0
     array([-0.5,  0. ,  0.5])
     """
-    a, b = _inexact(a), _inexact(b)
+    a, b = as_inexact(a), as_inexact(b)
     m, n = systems.check_matrix(type_of_value(a), "lstsq", square=False)[-2:]
     if len(shape_of(a)) != 2 or not 1 <= len(shape_of(b)) <= 2 or shape_of(b)[0] != m:
         raise ShapeError(
@@ -257,7 +250,8 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Any:
 def eig(a: Any) -> Any:
     """(eigenvalues, eigenvectors) of a general matrix, as `numpy.linalg.eig` but always complex.
 
-    Needs a diagonalisable matrix. Derivatives keep eigenvectors as LAPACK scales them: length 1, largest component real.
+    Needs a diagonalisable matrix. Derivatives keep eigenvectors as LAPACK scales them: of length 1, the largest
+    component real.
     """
     return EigResult(*spectral.eig(_matrix(a)))
 
@@ -282,7 +276,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     """
     a = _matrix(a)
     if hermitian:
-        a = factor.hermitian(_inexact(a))
+        a = factor.hermitian(as_inexact(a))
     found = spectral.svd(a, compute_uv and full_matrices)
     return SVDResult(*found) if compute_uv else found[1]
 
@@ -301,7 +295,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
     """
     if rcond is not None and rtol is not np._NoValue:
         raise ValueError("`rtol` and `rcond` can't be both set.")
-    a = _inexact(a)
+    a = as_inexact(a)
     if rcond is None:
         rcond = 1e-15 if rtol is np._NoValue else rtol
     if rcond is None:
@@ -319,7 +313,7 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
     """Number of singular values above the tolerance, as `numpy.linalg.matrix_rank`; an integer without derivative."""
     if tol is not None and rtol is not None:
         raise ValueError("`tol` and `rtol` can't be both set.")
-    a = _inexact(A)
+    a = as_inexact(A)
     if len(shape_of(a)) < 2:
         return convert(_max(not_equal(a, 0)), np.int64)
     s = spectral.svd(factor.hermitian(a) if hermitian else a)[1]
@@ -333,122 +327,6 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
     else:
         tol = np.asarray(tol)[..., None]
     return sum_axes(convert(greater(s, tol), np.int64), (len(shape_of(s)) - 1,))
-
-
-@implements(np.linalg.cond)
-def cond(x: Any, p: Any = None) -> Any:
-    """Condition number, as `numpy.linalg.cond`."""
-    x = _inexact(x)
-    if p in (None, 2, -2):
-        s = spectral.svd(x)[1]
-        largest, least = _max(s, axis=-1), _min(s, axis=-1)
-        return divide(least, largest) if p == -2 else divide(largest, least)
-    systems.check_matrix(type_of_value(x), "cond")
-    return multiply(norm(x, p, (-2, -1)), norm(systems.inv(x), p, (-2, -1)))
-
-
-# Norms ---------------------------------------------------------------------------------------------------
-
-
-def _root_of_sum(x: Any, axes: tuple[int, ...]) -> Any:
-    """sqrt(sum |x|^2), with derivative 0 (of every order) where it is 0."""
-    t = type_of_value(x)
-    squares = square(real(x)) + square(imag(x)) if t.dtype.kind == "c" else square(x)
-    return _power_or_zero(sum_axes(squares, axes), sqrt)
-
-
-def _power_or_zero(total: Any, root: Any) -> Any:
-    """A root that stays 0 at 0, derivatives included."""
-    zero = equal(total, 0)
-    dtype = type_of_value(total).dtype.type
-    return where(zero, dtype(0), root(where(zero, dtype(1), total)))
-
-
-def _vector(x: Any, ord: Any, axes: tuple[int, ...]) -> Any:
-    if ord is None or ord == 2:
-        return _root_of_sum(x, axes)
-    size = absolute(x)
-    if ord == np.inf:
-        return _max(size, axis=axes)
-    if ord == -np.inf:
-        return _min(size, axis=axes)
-    if ord == 0:
-        return sum_axes(convert(not_equal(x, 0), type_of_value(size).dtype), axes)
-    if ord == 1:
-        return sum_axes(size, axes)
-    if isinstance(ord, str):
-        raise ValueError(f"Invalid norm order '{ord}' for vectors")
-    return _power_or_zero(sum_axes(power(size, float(ord)), axes), lambda total: power(total, 1 / float(ord)))
-
-
-def _matrix_norm(x: Any, ord: Any) -> Any:
-    """Norm of matrices in the last two axes."""
-    rank = len(shape_of(x))
-    last = (rank - 2, rank - 1)
-    if ord is None or ord in ("fro", "f"):
-        return _root_of_sum(x, last)
-    if ord == "nuc":
-        return sum_axes(spectral.svd(x)[1], (rank - 2,))
-    if ord in (2, -2):
-        return (_max if ord == 2 else _min)(spectral.svd(x)[1], axis=-1)
-    if ord in (1, -1, np.inf, -np.inf):
-        sums = sum_axes(absolute(x), (last[0] if abs(ord) == 1 else last[1],))
-        return (_max if ord > 0 else _min)(sums, axis=-1)
-    raise ValueError("Invalid norm order for matrices.")
-
-
-@implements(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Norm of vectors or matrices, as `numpy.linalg.norm` with every `ord`.
-
-    Subgradients: 0 where a 2-, p- or Frobenius norm is 0; ties for a maximum or minimum share equally (the 2-norm of a
-    matrix with equal largest singular values included).
-
-    >>> import wengert as wg, wengert.numpy as np
-    >>> wg.grad(np.linalg.norm)(np.array([3.0, 4.0])), wg.grad(np.linalg.norm)(np.zeros(2))
-    (array([0.6, 0.8]), array([0., 0.]))
-    """
-    x = _inexact(x)
-    shape = shape_of(x)
-    rank = len(shape)
-    if axis is None:
-        if ord is None:
-            result, axes = _root_of_sum(x, tuple(range(rank))), tuple(range(rank))
-            return reshape(result, (1,) * rank) if keepdims else result
-        if rank not in (1, 2):
-            raise ValueError("Improper number of dimensions to norm.")
-        axis = tuple(range(rank))
-    if isinstance(axis, (tuple, list)) and len(axis) == 1:
-        axis = axis[0]
-    if not isinstance(axis, (tuple, list)):
-        axes = canonical_axes(axis, rank, "norm")
-        result = _vector(x, ord, axes)
-    elif len(axis) == 2:
-        row, column = (canonical_axis(k, rank, "norm") for k in axis)
-        if row == column:
-            raise AxisError(f"norm over axes {axis}", "name two different axes")
-        axes = (row, column)
-        rest = [k for k in range(rank) if k not in axes]
-        result = _matrix_norm(_transpose(x, (*rest, row, column)), ord)
-    else:
-        raise ValueError("Improper number of dimensions to norm.")
-    return reshape(result, tuple(1 if k in axes else n for k, n in enumerate(shape))) if keepdims else result
-
-
-@implements(np.linalg.matrix_norm)
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    """Norm over the last two axes, as `numpy.linalg.matrix_norm`."""
-    return norm(x, ord, (-2, -1), keepdims)
-
-
-@implements(np.linalg.vector_norm)
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    """Norm of vectors over any axes (all by default), as `numpy.linalg.vector_norm`."""
-    x = _inexact(x)
-    shape = shape_of(x)
-    axes = canonical_axes(axis, len(shape), "vector_norm")
-    result = _vector(x, ord, axes)
-    return reshape(result, tuple(1 if k in axes else n for k, n in enumerate(shape))) if keepdims else result
 
 
 # Products and shapes -------------------------------------------------------------------------------------
@@ -492,7 +370,7 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Any:
 
 
 def _cheapest(extents: list[int]) -> dict[tuple[int, int], int]:
-    """Where to cut the product of matrices i to j, whose shapes are (extents[k], extents[k + 1]) (dynamic programming)."""
+    """Where to cut the product of matrices i to j, of shapes (extents[k], extents[k + 1]): dynamic programming."""
     count = len(extents) - 1
     cost = {(i, i): 0 for i in range(count)}
     cut: dict[tuple[int, int], int] = {}

@@ -46,7 +46,7 @@ class Det(SquareMatrix):
 
 
 def is_regular(a: Any) -> bool:
-    """Whether a matrix (each of a stack) is far enough from singular to be inverted without losing half of the digits."""
+    """Whether a matrix (each of a stack) can be inverted without losing half of the digits."""
     try:
         inverse = np.linalg.inv(a)
     except np.linalg.LinAlgError:
@@ -58,9 +58,10 @@ def is_regular(a: Any) -> bool:
 class Cofactors(SquareMatrix):
     """The matrix of cofactors, det(A) A^-T; by the singular value decomposition where A is (nearly) singular.
 
-    With A = U S V^H, d = det(U V^H) and P_i the product of the singular values but the i-th it is d conj(U P V^H). With
-    E = U^H dA V and P_ij the product without two of them, its derivative is d conj(U) D^T V^T, where D_ij = -E_ij P_ij and
-    D_ii = sum of E_kk P_ik over the others (the second derivatives of the determinant of a diagonal matrix).
+    With A = U S V^H, d = det(U V^H) and P_i the product of the singular values but the i-th it is d conj(U P V^H).
+    With E = U^H dA V and P_ij the product without two of them, its derivative is d conj(U) D^T V^T, where
+    D_ij = -E_ij P_ij and D_ii = sum of E_kk P_ik over the others (the second derivatives of the determinant of a
+    diagonal matrix).
     """
 
     name = "cofactors"

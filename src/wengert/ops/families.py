@@ -137,7 +137,7 @@ class Elementwise(Primitive, abstract=True):
     def _result_dtype(self, types: Sequence[ArrayType]) -> np.dtype[Any]:
         if callable(self.dtypes):
             return np.dtype(self.dtypes(*types))
-        asked: list[Any] = [type(t.promotes_as) if t.weak else t.dtype for t in types]
+        asked: list[Any] = [type(t.promotes_as) if t.weak and t.dtype.kind != "b" else t.dtype for t in types]
         try:
             if isinstance(self.reference, np.ufunc):
                 if all(t.weak for t in types):  # NumPy resolves Python numbers only beside an array

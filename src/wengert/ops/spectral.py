@@ -28,6 +28,7 @@ from ..graph.interpreter import bind, type_of_value
 from ..graph.primitive import Sample
 from ..graph.types import ArrayType
 from ..settings import settings
+from ..source import here
 from .arithmetic import absolute, conj, divide, imag, multiply, real, subtract
 from .compare import where
 from .cut import stop_gradient
@@ -50,6 +51,15 @@ def tolerance(dtype: np.dtype[Any]) -> float:
     return math.sqrt(np.finfo(dtype).eps)
 
 
+def warn(text: str) -> None:
+    """Give a `DegenerateWarning` that points at the user's line."""
+    place = here()
+    if place is None:
+        warnings.warn(text, DegenerateWarning, stacklevel=2)
+    else:
+        warnings.warn_explicit(text, DegenerateWarning, place.file, place.line)
+
+
 def _inverse_gap(x: Any, scale: Any) -> Any:
     x = np.asarray(x)
     closed = np.abs(x) <= tolerance(x.dtype) * np.asarray(scale)
@@ -58,11 +68,9 @@ def _inverse_gap(x: Any, scale: Any) -> Any:
         return np.reciprocal(x)
     if settings.degenerate == "nan":
         return np.where(closed, x.dtype.type(np.nan), 1 / np.where(closed, 1, x))
-    warnings.warn(
-        "equal eigenvalues or singular values in a derivative inside a loop or branch, where the limit cannot be taken: "
-        "the part that depends on their difference is left out",
-        DegenerateWarning,
-        stacklevel=2,
+    warn(
+        "equal eigenvalues or singular values in a derivative inside a loop or branch, where the limit cannot be "
+        "taken: the part that depends on their difference is left out"
     )
     return np.where(closed, x.dtype.type(0), 1 / np.where(closed, 1, x))
 

@@ -81,7 +81,7 @@ PRODUCTS = (
 @everywhere
 def products(graph: Graph, allow: Collection[str] = ()) -> Graph:
     """The graph with rearrangements joined; matrix products may add in another order."""
-    return rewrite(unbroadcast(graph), PRODUCTS, {"order", *allow})
+    return unbroadcast(rewrite(graph, PRODUCTS, {"order", *allow}))
 
 
 def unbroadcast(graph: Graph) -> Graph:

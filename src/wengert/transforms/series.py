@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import DegenerateWarning
 from ..graph.graph import Graph
 from ..graph.interpreter import Interpreter, bind, state
 from ..graph.nodes import Var
@@ -28,7 +26,7 @@ from ..graph.primitive import Primitive
 from ..graph.tensor import Tensor
 from ..ops.families import Elementwise, vocabulary
 from ..ops.shape import move_axis
-from ..ops.spectral import InverseGap, Limit
+from ..ops.spectral import InverseGap, Limit, warn
 from .forward import Forward, jvp_graph, jvp_rule
 from .reverse import Record
 from .vmap import Batch
@@ -323,18 +321,14 @@ def pole_left(terms: Terms) -> bool:
 
 def _check_pole(terms: Terms) -> None:
     if terms.precision <= 0:
-        warnings.warn(
-            "a derivative of high order at equal eigenvalues or singular values: not enough terms of the limit were kept, "
-            "the result is NaN; take it by nested wg.grad, wg.jvp, wg.hessian instead of repeated backward()",
-            DegenerateWarning,
-            stacklevel=2,
+        warn(
+            "a derivative of high order at equal eigenvalues or singular values: not enough terms of the limit were "
+            "kept, the result is NaN; take it by nested wg.grad or wg.jvp instead of repeated backward()"
         )
     elif pole_left(terms):
-        warnings.warn(
-            "a derivative depends on the choice of vectors for equal eigenvalues or singular values, which is arbitrary; "
-            "use a function of the values, or of the whole space of the equal ones, or break the tie",
-            DegenerateWarning,
-            stacklevel=2,
+        warn(
+            "a derivative depends on the choice of vectors for equal eigenvalues or singular values, which is "
+            "arbitrary; use a function of the values, or of the whole space of the equal ones, or break the tie"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph.graph import Graph
 from .dot import to_dot
 from .html import to_html
-from .place import MissingExtraError
+from ..errors import MissingExtraError
 from .show import show
 from .svg import to_svg
 

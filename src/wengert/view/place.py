@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import WengertError
+from ..errors import MissingExtraError
 from .model import Edge
 
 GAP_X, GAP_Y = 26.0, 46.0
@@ -22,19 +22,6 @@ THIN = 0.3
 
 Point = tuple[float, float]
 Pair = tuple[int, int]
-
-
-class MissingExtraError(WengertError, ImportError):
-    """An optional package is not installed.
-
-    Failing::
-
-        wg.trace(np.sin, 1.0).to_svg()      # without fast-sugiyama
-
-    Repaired::
-
-        wg.trace(np.sin, 1.0).to_html()     # or: pip install "wengert[pictures]"
-    """
 
 
 @dataclass(frozen=True)
