@@ -237,3 +237,14 @@ def test_large_einsums_of_two_operands_are_matrix_products(monkeypatch, subscrip
 def test_gradients_of_large_operands():
     x = real(40, 30)
     check_derivatives(lambda x: numpy.einsum("ij,kj->ik", x, x), x, second=False)
+
+
+def test_a_product_with_a_constant_is_differentiated_twice_and_shown():
+    plain = real(3, 3)
+    for f in (lambda a: a @ plain, lambda a: plain @ a):
+        x = wg.variable(real(3, 3))
+        np.sum(f(x) ** 3).backward(create_graph=True)
+        first, x.grad = x.grad, None
+        np.sum(first).backward()
+        agree(x.grad, wg.grad(lambda a, f=f: np.sum(wg.grad(lambda a: np.sum(f(a) ** 3))(a)))(x.numpy()))
+        assert any(node.primitive.name == "matmul" for node in wg.graph(f(x)).nodes)

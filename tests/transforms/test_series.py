@@ -275,3 +275,12 @@ def test_float32():
     np.testing.assert_allclose(
         gradient, scipy.linalg.expm_frechet(a.astype(float), SYMMETRIC, compute_expm=False), rtol=1e-5
     )
+
+
+def test_a_dynamic_graph_shows_numbers():
+    x = wg.variable(np.diag([1.0, 1.0, 2.0]))
+    y = by_eigh(x)
+    y.backward(keep=True)
+    graph = wg.graph(y)
+    shown = [*graph.values.values(), *graph.gradients.values()]
+    assert shown and not any(isinstance(value, wg.Tensor) for value in shown)

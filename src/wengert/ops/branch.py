@@ -34,10 +34,13 @@ class Switch(ControlFlow):
     def with_subgraphs(self, *graphs: Graph) -> Switch:
         return Switch(graphs)
 
+    def needs(self, used: Flags) -> list[bool]:
+        reads = [live_parts(b, used, {})[0] for b in self.branches]
+        return [True, *(any(flags) for flags in zip(*reads, strict=True))]
+
     def prune(self, used: Flags, clean: Any) -> tuple[Switch, list[int], list[int]]:
         branches = [clean(b.replace(outputs=pick(b.outputs, used))) for b in self.branches]
-        reads = [live_parts(b, [True] * len(b.outputs), {})[0] for b in branches]
-        ins = [k for k, flags in enumerate(zip(*reads, strict=True)) if any(flags)]
+        ins = [k for k, flag in enumerate(self.needs(used)[1:]) if flag]
         kept = tuple(b.replace(inputs=[b.inputs[k] for k in ins]) for b in branches)
         return Switch(kept), [0, *(1 + k for k in ins)], [j for j, flag in enumerate(used) if flag]
 

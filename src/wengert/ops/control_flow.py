@@ -66,6 +66,10 @@ class ControlFlow(Primitive, abstract=True):
     multiple = True
     higher_order = True
 
+    def needs(self, used: Flags) -> list[bool]:
+        """Which operands the outputs in use depend on."""
+        raise NotImplementedError
+
 
 class Loop(ControlFlow, abstract=True):
     """Base of loops: each graph starts with inputs that stay the same in every step.
@@ -95,6 +99,7 @@ def live_parts(graph: Graph, wanted: Flags, loops: Mapping[int, int]) -> tuple[l
     fed = {graph.inputs[k]: j for k, j in loops.items()}
     outputs = [False] * len(graph.outputs)
     seen: set[Any] = set()
+    read: dict[Any, list[bool]] = {}
     stack: list[Any] = []
 
     def want(j: int) -> None:
@@ -112,8 +117,13 @@ def live_parts(graph: Graph, wanted: Flags, loops: Mapping[int, int]) -> tuple[l
         seen.add(atom)
         if atom in fed:
             want(fed[atom])
-        if atom in producers:
-            stack.extend(producers[atom].inputs)
+        node = producers.get(atom)
+        if node is not None and isinstance(node.primitive, ControlFlow):
+            used = read.setdefault(node, [False] * len(node.outputs or ()))
+            used[atom.index] = True
+            stack.extend(pick(node.inputs, node.primitive.needs(used)))
+        elif node is not None:
+            stack.extend(node.inputs)
     inputs = [var in seen or (k in loops and outputs[loops[k]]) for k, var in enumerate(graph.inputs)]
     return inputs, outputs
 

@@ -26,6 +26,7 @@ from .control_flow import (
     Loop,
     carries_derivative,
     fixed_point,
+    live_parts,
     out_types,
     pick,
     pruned,
@@ -66,6 +67,9 @@ class Scan(Loop):
     def with_subgraphs(self, *graphs: Graph, constants: Sequence[int] | None = None) -> Scan:
         (consts,) = self.constants if constants is None else constants
         return Scan(*graphs, consts, self.carries, self.length, self.reverse)
+
+    def needs(self, used: Flags) -> list[bool]:
+        return live_parts(self.body, used, {self.consts + k: k for k in range(self.carries)})[0]
 
     def prune(self, used: Flags, clean: Any) -> tuple[Scan, list[int], list[int]]:
         a, b = self.consts, self.consts + self.carries

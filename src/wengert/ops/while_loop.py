@@ -72,14 +72,23 @@ class While(Loop):
     def with_subgraphs(self, *graphs: Graph, constants: Sequence[int] | None = None) -> While:
         return While(*graphs, *(self.constants if constants is None else constants), self.length)
 
+    def wanted(self, used: Flags) -> tuple[list[bool], list[bool]]:
+        """Which inputs the condition reads, and which outputs of the body it and the results in use need."""
+        read = live_parts(self.cond, [True], {})[0]
+        n, carried = self.carries, read[self.cond_consts :]
+        return read, [*(u or r for u, r in zip(used[:n], carried, strict=True)), *used[n + 1 :]]
+
+    def needs(self, used: Flags) -> list[bool]:
+        read, wanted = self.wanted(used)
+        loops = {self.body_consts + k: k for k in range(self.carries)}
+        return [*read[: self.cond_consts], *live_parts(self.body, wanted, loops)[0]]
+
     def prune(self, used: Flags, clean: Any) -> tuple[While, list[int], list[int]]:
         n, a = self.carries, self.cond_consts
         stacked = self.length is not None and any(used[n:])
+        read, wanted = self.wanted(used)
         cond = clean(self.cond)
-        read = live_parts(cond, [True], {})[0]
-        carried = [u or r for u, r in zip(used[:n], read[a:], strict=False)]
-        loops = {self.body_consts + k: k for k in range(n)}
-        body, ins, outs = pruned(self.body, [*carried, *used[n + 1 :]], loops, clean)
+        body, ins, outs = pruned(self.body, wanted, {self.body_consts + k: k for k in range(n)}, clean)
         carries = [j for j in outs if j < n]
         cond_consts = [k for k in range(a) if read[k]]
         cond = cond.replace(inputs=[cond.inputs[k] for k in (*cond_consts, *(a + j for j in carries))])

@@ -16,6 +16,7 @@ from ..ops.arithmetic import conj
 from .forward import check_tangent
 from .grad import check_differentiable, check_scalar, descent, one_like
 from .reverse import Record, ground
+from .series import number
 
 
 def variable(value: Any, name: str | None = None) -> Tensor:
@@ -161,6 +162,7 @@ def graph_of(output: Any, name: str = "graph") -> Graph:
                 values[node.inputs[position]] = value
     values.update((var, var.value) for var in inputs if getattr(var, "value", None) is not None)
     values.update((tensor.note, tensor.value) for tensor in tensors)
-    gradients = {v: v.gradient for v in (*inputs, *edges.values()) if getattr(v, "gradient", None) is not None}
+    values = {var: number(value) for var, value in values.items()}
+    gradients = {v: number(v.gradient) for v in (*inputs, *edges.values()) if getattr(v, "gradient", None) is not None}
     outs = [leaf.note if is_traced(leaf) and leaf.edge is not None else Const(leaf) for leaf in leaves]
     return Graph(tuple(inputs), frozen, outs, name, None, out_tree, values, gradients)

@@ -77,14 +77,14 @@ class Series(Interpreter):
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         if not primitive.differentiable:
-            return bind(primitive, *[_number(x) for x in operands])
+            return bind(primitive, *[number(x) for x in operands])
         terms = [x.note if x.__class__ is Tensor else None for x in operands]
         with np.errstate(all="ignore"):
             if isinstance(primitive, InverseGap):
                 return (
-                    _inverse_gap(primitive, terms[0], _number(operands[1]))
+                    _inverse_gap(primitive, terms[0], number(operands[1]))
                     if terms[0]
-                    else primitive(*map(_number, operands))
+                    else primitive(*map(number, operands))
                 )
             if isinstance(primitive, Limit):
                 found = terms[0]
@@ -96,7 +96,7 @@ class Series(Interpreter):
             if set(moving) <= set(multi):
                 return self._product(primitive, operands, terms, moving)
             if primitive.split is not None:
-                outs = bind(primitive, *[_number(x) for x in operands])
+                outs = bind(primitive, *[number(x) for x in operands])
                 parted = primitive.split(outs, max(t.reach for t in terms if t is not None) - 1)
                 if parted is not outs:
                     return parted
@@ -195,8 +195,9 @@ def wrap(terms: Terms) -> Any:
     return value if value.dtype.kind not in "fc" else Tensor(series, value, terms)
 
 
-def _number(value: Any) -> Any:
-    return value.value if value.__class__ is Tensor else value
+def number(value: Any) -> Any:
+    """The term of order 0 of a series, poles unheeded; anything else as it is."""
+    return value.value if value.__class__ is Tensor and value.interpreter is series else value
 
 
 def _size(value: Any) -> float:

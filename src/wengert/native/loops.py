@@ -1,0 +1,434 @@
+"""Loop nests as data: scalars in registers, loops, branches, loads and stores, and the builder that writes them.
+
+A program is a `Block` of statements. A `Value` is a scalar in a register and is its own statement. Loops, branches
+and checks hold blocks. Registers that change (loop carries, accumulators) are `Cell`s, which LLVM turns into
+registers again; memory is a `Buffer` of elements of one dtype. Offsets are in elements; wherever an index is asked
+for, a Python integer will do, and arithmetic on integers happens while the program is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+NATIVE = {np.dtype(t): n for t, n in (
+    (np.float64, "f64"), (np.float32, "f32"), (np.int64, "i64"), (np.int32, "i32"), (np.int16, "i16"), (np.int8, "i8"),
+    (np.uint64, "u64"), (np.uint32, "u32"), (np.uint16, "u16"), (np.uint8, "u8"), (np.bool_, "bool"),
+)}  # fmt: skip
+"""The dtypes that registers hold."""
+INDEX = "i64"
+COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
+
+
+class Value:
+    """A scalar in a register: an operation on other scalars."""
+
+    __slots__ = ("args", "dtype", "number", "op")
+
+    def __init__(self, op: str, args: tuple[Any, ...], dtype: str, number: int) -> None:
+        self.op = op
+        self.args = args
+        self.dtype = dtype
+        self.number = number
+
+    def __repr__(self) -> str:
+        return repr(self.args[0]) if self.op == "const" else f"%{self.number}"
+
+
+class Cell:
+    """A register that changes."""
+
+    __slots__ = ("dtype", "number")
+
+    def __init__(self, dtype: str, number: int) -> None:
+        self.dtype = dtype
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"${self.number}"
+
+
+class Buffer:
+    """Memory for `size` elements. `kind` says whose: an input's, an output's, a constant's, of the arena, or a
+    record, which grows while the program runs. `place` is the argument's number, the address or the arena offset.
+    """
+
+    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "place", "size")
+
+    def __init__(self, kind: str, dtype: np.dtype[Any], size: Any, number: int, place: int = -1) -> None:
+        self.kind = kind
+        self.dtype = dtype
+        self.size = size
+        self.number = number
+        self.place = place
+        self.birth = self.last = self.depth = 0
+
+    @property
+    def bytes(self) -> int:
+        return int(self.size) * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"{self.kind}{self.number}"
+
+
+class Block:
+    __slots__ = ("statements",)
+
+    def __init__(self) -> None:
+        self.statements: list[Any] = []
+
+
+class Statement:
+    """Base of the statements that are no `Value`: fields by name."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __init__(self, *fields: Any) -> None:
+        for name, field in zip(self.__slots__, fields, strict=True):
+            setattr(self, name, field)
+
+
+class Store(Statement):
+    __slots__ = ("buffer", "offset", "value")
+
+
+class Write(Statement):
+    __slots__ = ("cell", "value")
+
+
+class Loop(Statement):
+    __slots__ = ("index", "count", "body")
+
+
+class Repeat(Statement):
+    """While: the block `test` runs, then `body` if `proceed` holds, and again."""
+
+    __slots__ = ("test", "proceed", "body")
+
+
+class Branch(Statement):
+    __slots__ = ("index", "blocks")
+
+
+class Check(Statement):
+    """Leaves the program with the error of a site unless `holds`; `details` go with it."""
+
+    __slots__ = ("holds", "site", "details")
+
+
+class Grow(Statement):
+    """Makes sure that a record has room for `count` elements, keeping what is in it."""
+
+    __slots__ = ("buffer", "count")
+
+
+class Call(Statement):
+    """A library routine at an address: arguments are ("pointer", buffer, offset), ("integer", n) or ("real", x)."""
+
+    __slots__ = ("name", "arguments")
+
+
+class Back(Statement):
+    """A call back into Python for an operation without native code: operands and results are in memory."""
+
+    __slots__ = ("site", "buffers", "extents")
+
+
+class Builder:
+    """Writes statements. The methods named after operations are the protocol of `scalar` and `lower` rules."""
+
+    def __init__(self) -> None:
+        self.root = Block()
+        self.block = self.root
+        self.memos: list[dict[Any, Any]] = [{}]
+        self.count = 0
+        self.position = 0
+        self.buffers: list[Buffer] = []
+        self.open: list[list[Buffer]] = []
+        self.sites: list[Callable[[Sequence[int]], Exception]] = []
+        self.calls: list[Any] = []
+
+    # Registers -----------------------------------------------------------------------------------------
+
+    def next(self) -> int:
+        self.count += 1
+        return self.count
+
+    def recall(self, key: Any) -> Any:
+        for memo in reversed(self.memos):
+            if key in memo:
+                return memo[key]
+        return None
+
+    def value(self, op: str, args: tuple[Any, ...], dtype: str, pure: bool = True) -> Value:
+        """The register that holds an operation's result; the same one for the same operation in scope."""
+        key = (op, dtype, *args)
+        found = self.recall(key) if pure else None
+        if found is None:
+            found = Value(op, args, dtype, self.next())
+            self.block.statements.append(found)
+            if pure:
+                self.memos[-1][key] = found
+        return found
+
+    def const(self, number: Any, dtype: str) -> Value:
+        if dtype[0] == "f":
+            number = float(number)
+        else:
+            number = bool(number) if dtype == "bool" else int(number)
+        key = ("const", dtype, repr(number))
+        found = self.memos[0].get(key)
+        if found is None:
+            found = self.memos[0][key] = Value("const", (number,), dtype, self.next())
+        return found
+
+    def lift(self, x: Any, like: str) -> Value:
+        return x if isinstance(x, Value) else self.const(x, like)
+
+    def binary(self, op: str, x: Any, y: Any) -> Any:
+        dtype = x.dtype if isinstance(x, Value) else y.dtype
+        x, y = self.lift(x, dtype), self.lift(y, dtype)
+        return self.value(op, (x, y), "bool" if op in COMPARISONS else dtype)
+
+    def add(self, x: Any, y: Any) -> Any:
+        if isinstance(x, int) and isinstance(y, int):
+            return x + y
+        if isinstance(y, int) and y == 0 and x.dtype == INDEX:
+            return x
+        if isinstance(x, int) and x == 0 and y.dtype == INDEX:
+            return y
+        return self.binary("add", x, y)
+
+    def sub(self, x: Any, y: Any) -> Any:
+        if isinstance(x, int) and isinstance(y, int):
+            return x - y
+        if isinstance(y, int) and y == 0 and x.dtype == INDEX:
+            return x
+        return self.binary("sub", x, y)
+
+    def mul(self, x: Any, y: Any) -> Any:
+        if isinstance(x, int) and isinstance(y, int):
+            return x * y
+        for a, b in ((x, y), (y, x)):
+            if isinstance(a, int) and b.dtype == INDEX and a in (0, 1):
+                return b if a else 0
+        return self.binary("mul", x, y)
+
+    def quotient(self, x: Any, y: Any) -> Any:
+        """Of two indices that are not negative."""
+        if isinstance(x, int) and isinstance(y, int):
+            return x // y
+        return x if isinstance(y, int) and y == 1 else self.binary("udiv", x, y)
+
+    def rest(self, x: Any, y: Any) -> Any:
+        if isinstance(x, int) and isinstance(y, int):
+            return x % y
+        return 0 if isinstance(y, int) and y == 1 else self.binary("urem", x, y)
+
+    def div(self, x: Any, y: Any) -> Any:
+        return self.binary("div", x, y)
+
+    def minimum(self, x: Any, y: Any) -> Any:
+        return self.binary("min", x, y)
+
+    def maximum(self, x: Any, y: Any) -> Any:
+        return self.binary("max", x, y)
+
+    def eq(self, x: Any, y: Any) -> Any:
+        return self.binary("eq", x, y)
+
+    def ne(self, x: Any, y: Any) -> Any:
+        return self.binary("ne", x, y)
+
+    def lt(self, x: Any, y: Any) -> Any:
+        return self.binary("lt", x, y)
+
+    def le(self, x: Any, y: Any) -> Any:
+        return self.binary("le", x, y)
+
+    def gt(self, x: Any, y: Any) -> Any:
+        return self.binary("gt", x, y)
+
+    def ge(self, x: Any, y: Any) -> Any:
+        return self.binary("ge", x, y)
+
+    def both(self, x: Any, y: Any) -> Any:
+        return self.binary("and", x, y)
+
+    def either(self, x: Any, y: Any) -> Any:
+        return self.binary("or", x, y)
+
+    def differ(self, x: Any, y: Any) -> Any:
+        return self.binary("xor", x, y)
+
+    def shift_left(self, x: Any, y: Any) -> Any:
+        return self.binary("shl", x, y)
+
+    def shift_right(self, x: Any, y: Any) -> Any:
+        return self.binary("shr", x, y)
+
+    def invert(self, x: Value) -> Value:
+        return self.differ(x, True if x.dtype == "bool" else -1)
+
+    def neg(self, x: Value) -> Value:
+        return self.value("neg", (x,), x.dtype) if x.dtype[0] == "f" else self.sub(self.const(0, x.dtype), x)
+
+    def intrinsic(self, name: str, *args: Any) -> Value:
+        """An LLVM intrinsic on floats of one dtype: sqrt, fabs, floor, fma, ..."""
+        dtype = next(a.dtype for a in args if isinstance(a, Value))
+        return self.value("intrinsic", (name, *(self.lift(a, dtype) for a in args)), dtype)
+
+    def library(self, name: str, *args: Any) -> Value:
+        """A function of the C mathematics library."""
+        dtype = next(a.dtype for a in args if isinstance(a, Value))
+        return self.value("library", (name + ("f" if dtype == "f32" else ""), *(self.lift(a, dtype) for a in args)), dtype)
+
+    def select(self, condition: Any, x: Any, y: Any) -> Any:
+        dtype = x.dtype if isinstance(x, Value) else y.dtype if isinstance(y, Value) else INDEX
+        return self.value("select", (condition, self.lift(x, dtype), self.lift(y, dtype)), dtype)
+
+    def convert(self, x: Any, dtype: str) -> Any:
+        if isinstance(x, Value) and x.dtype == dtype:
+            return x
+        if not isinstance(x, Value) or x.op == "const":
+            number = x.args[0] if isinstance(x, Value) else x
+            if np.isfinite(number) or dtype[0] == "f":
+                return self.const(np.asarray(number).astype(DTYPES[dtype]).item(), dtype)
+        if dtype == "bool":
+            return self.ne(x, 0)
+        return self.value("convert", (x,), dtype)
+
+    def bits(self, x: Value, dtype: str) -> Value:
+        """The same bits as another dtype of the same width."""
+        return self.value("bits", (x,), dtype)
+
+    # Memory and changing registers ----------------------------------------------------------------------
+
+    def cell(self, dtype: str, start: Any) -> Cell:
+        cell = Cell(dtype, self.next())
+        self.write(cell, self.lift(start, dtype))
+        return cell
+
+    def read(self, cell: Cell) -> Value:
+        return self.value("read", (cell,), cell.dtype, pure=False)
+
+    def write(self, cell: Cell, value: Any) -> None:
+        self.block.statements.append(Write(cell, self.lift(value, cell.dtype)))
+
+    def buffer(self, kind: str, dtype: Any, size: Any, place: int = -1) -> Buffer:
+        buffer = Buffer(kind, np.dtype(dtype), size, len(self.buffers), place)
+        self.position += 1
+        buffer.birth = buffer.last = self.position
+        buffer.depth = len(self.open)
+        self.buffers.append(buffer)
+        return buffer
+
+    def touch(self, buffer: Buffer) -> None:
+        self.position += 1
+        buffer.last = self.position
+        if len(self.open) > buffer.depth:  # alive until the loop that it is used in, and was made outside of, ends
+            self.open[buffer.depth].append(buffer)
+
+    def load(self, buffer: Buffer, offset: Any) -> Value:
+        self.touch(buffer)
+        constant = buffer.kind in ("input", "constant")
+        return self.value("load", (buffer, self.lift(offset, INDEX)), NATIVE[buffer.dtype], pure=constant)
+
+    def store(self, buffer: Buffer, offset: Any, value: Any) -> None:
+        self.touch(buffer)
+        self.block.statements.append(Store(buffer, self.lift(offset, INDEX), self.lift(value, NATIVE[buffer.dtype])))
+
+    def grow(self, buffer: Buffer, count: Any) -> None:
+        self.block.statements.append(Grow(buffer, self.lift(count, INDEX)))
+
+    # Structure ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def inside(self, block: Block, looping: bool = False) -> Iterator[Block]:
+        outer, self.block = self.block, block
+        self.memos.append({})
+        self.open.append([])
+        yield block
+        self.position += 1
+        for buffer in self.open.pop():
+            buffer.last = self.position
+        self.memos.pop()
+        self.block = outer
+
+    @contextmanager
+    def loop(self, count: Any) -> Iterator[Any]:
+        """A loop whose index runs from 0 to count-1; a single step is written without one."""
+        if isinstance(count, int) and count == 1:
+            yield 0
+            return
+        index = Value("index", (), INDEX, self.next())
+        body = Block()
+        self.block.statements.append(Loop(index, self.lift(count, INDEX), body))
+        with self.inside(body):
+            yield index
+
+    @contextmanager
+    def nest(self, extents: Sequence[Any]) -> Iterator[list[Any]]:
+        """Loops inside each other, the last axis innermost."""
+        if not extents:
+            yield []
+            return
+        with self.loop(extents[0]) as first, self.nest(extents[1:]) as others:
+            yield [first, *others]
+
+    def repeat(self, test: Callable[[], Any], body: Callable[[], None]) -> None:
+        """A while loop."""
+        blocks = Block(), Block()
+        statement = Repeat(blocks[0], None, blocks[1])
+        self.block.statements.append(statement)
+        self.open.append([])
+        with self.inside(blocks[0]):
+            statement.proceed = test()
+        with self.inside(blocks[1]):
+            body()
+        self.position += 1
+        for buffer in self.open.pop():
+            buffer.last = self.position
+
+    def branch(self, index: Any, cases: Sequence[Callable[[], None]]) -> None:
+        """`cases[index]()`; the last one for any other index."""
+        blocks = [Block() for _ in cases]
+        self.block.statements.append(Branch(index, blocks))
+        for block, case in zip(blocks, cases, strict=True):
+            with self.inside(block):
+                case()
+
+    def check(self, holds: Any, error: Callable[[Sequence[int]], Exception], *details: Any) -> None:
+        """Leave with an error unless a condition holds; `error` makes it from the values of `details`."""
+        self.sites.append(error)
+        self.block.statements.append(Check(holds, len(self.sites), [self.lift(d, INDEX) for d in details]))
+
+
+DTYPES = {name: dtype for dtype, name in NATIVE.items()}
+
+
+def text(block: Block, indent: str = "") -> str:
+    """Loop nests for people to read."""
+    lines = []
+    for s in block.statements:
+        if isinstance(s, Value):
+            arguments = ", ".join(str(a) for a in s.args)
+            lines.append(f"{s!r}: {s.dtype} = {s.op}({arguments})")
+        elif isinstance(s, Store):
+            lines.append(f"{s.buffer}[{s.offset}] = {s.value}")
+        elif isinstance(s, Write):
+            lines.append(f"{s.cell} = {s.value}")
+        elif isinstance(s, Loop):
+            lines += [f"for {s.index} in range({s.count}):", text(s.body, "    ")]
+        elif isinstance(s, Repeat):
+            lines += ["while:", text(s.test, "    "), f"    if not {s.proceed}: break", text(s.body, "    ")]
+        elif isinstance(s, Branch):
+            for k, inner in enumerate(s.blocks):
+                lines += [f"case {s.index} == {k}:", text(inner, "    ")]
+        else:
+            fields = ", ".join(str(getattr(s, name)) for name in s.__slots__)
+            lines.append(f"{type(s).__name__.lower()} {fields}")
+    return "\n".join(indent + line for chunk in lines for line in chunk.split("\n") if line)
