@@ -6,8 +6,11 @@ from .graph.nodes import Const, Node, Var
 from .graph.primitive import Primitive
 from .graph.tensor import Tensor
 from .graph.types import ArrayType
+from .graph.verify import verify
 from .numpy import methods as _methods
 from .ops.cut import stop_gradient
+from .passes import explain as _explain
+from .passes import optimize
 from .settings import settings
 from .transforms.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
 from .transforms.define_by_run import backward as _backward
@@ -25,6 +28,7 @@ __version__ = "0.1.0.dev0"
 
 _methods.attach(backward=_backward)
 _attach_view()
+Graph.explain = _explain  # type: ignore[attr-defined]
 Graph.__call__ = _call  # type: ignore[method-assign]
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "jvp",
     "map",
     "numpy",
+    "optimize",
     "scan",
     "settings",
     "stop_gradient",
@@ -55,6 +60,7 @@ __all__ = [
     "trace",
     "value_and_grad",
     "variable",
+    "verify",
     "vjp",
     "vmap",
     "while_loop",

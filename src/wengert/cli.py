@@ -11,7 +11,12 @@ from pathlib import Path
 import wengert
 
 PARTS = ("digits", "influenza")
-OPTIONAL = {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "fast_sugiyama": "fast-sugiyama"}
+OPTIONAL = {
+    "matplotlib": "matplotlib",
+    "sklearn": "scikit-learn",
+    "threadpoolctl": "threadpoolctl",
+    "fast_sugiyama": "fast-sugiyama",
+}
 """What the demonstration needs beyond the package's own requirements: modules and the names they are installed by."""
 
 

@@ -16,7 +16,7 @@ from types import CodeType
 from typing import NamedTuple
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-OUTSIDE = frozenset({os.path.join("testing", "programs.py")})
+OUTSIDE = (os.path.join("demo", ""), os.path.join("testing", "programs.py"))
 """Files of the package whose lines count as a user's (they hold programs, not machinery)."""
 
 MACHINERY = (
@@ -61,11 +61,8 @@ class Source(NamedTuple):
     @property
     def target(self) -> str | None:
         """The name that the instruction's result is assigned to (`loss` in `loss = x * y`), if any."""
-        instructions = dis.get_instructions(self.code)
-        for instruction in instructions:
-            if instruction.offset == self.offset:
-                break
-        following = next(instructions, None)
+        # Inside a call the offset may be that of a cache entry after the instruction, which `dis` leaves out.
+        following = next((i for i in dis.get_instructions(self.code) if i.offset > self.offset), None)
         if following is not None and following.opname in {"STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"}:
             return str(following.argval)
         return None
@@ -78,7 +75,7 @@ def is_internal(filename: str) -> bool:
     """Whether a file belongs to this package (its frames are not the user's)."""
     known = _internal.get(filename)
     if known is None:
-        inside = filename.startswith(PACKAGE) and filename[len(PACKAGE) :] not in OUTSIDE
+        inside = filename.startswith(PACKAGE) and not filename[len(PACKAGE) :].startswith(OUTSIDE)
         # NumPy, optree and contextlib call back into Python through frames of their own.
         known = inside or any(filename.startswith(place) for place in MACHINERY)
         _internal[filename] = known

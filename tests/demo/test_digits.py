@@ -136,4 +136,5 @@ def test_the_hardest_images_are_all_misread_ones_first_and_then_the_least_certai
 def test_the_picture_knows_values_and_gradients(trained, data):
     graph = digits.picture(trained[0], digits.Images(data[0].pixels[:2], data[0].labels[:2]), SMALL)
     assert {var.label for var in graph.inputs} == {"w0", "b0", "w1", "b1"}
+    assert {node.source.file for node in graph.nodes} == {digits.__file__}
     assert all(graph.values[var].shape == graph.gradients[var].shape == var.shape for var in graph.inputs)

@@ -80,6 +80,7 @@ def test_the_graphs_hold_the_simulation_as_one_loop():
     assert [node.primitive.name for node in graph.nodes].count("scan") == 1
     assert not any(node.backward for node in graph.nodes)
     assert any(node.backward for node in value_and_grad.nodes)
+    assert {node.source.file for node in graph.all_nodes()} == {influenza.__file__}
     wg.verify(graph)
     wg.verify(value_and_grad)
 

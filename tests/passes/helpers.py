@@ -51,9 +51,7 @@ def bits_equal(found: Any, expected: Any, zero_signs: bool = True) -> bool:
     if found.dtype.kind not in "fc":
         return bool((found == expected).all())
     if found.dtype.kind == "c":
-        return all(
-            bits_equal(getattr(found, p), getattr(expected, p), zero_signs) for p in ("real", "imag")
-        )
+        return all(bits_equal(getattr(found, p), getattr(expected, p), zero_signs) for p in ("real", "imag"))
     if not numpy.array_equal(found, expected, equal_nan=True):
         return False
     signs = numpy.signbit(found) == numpy.signbit(expected)
@@ -115,5 +113,3 @@ def same_results(before: Graph, after: Graph, rtol: float = 1e-12, seed: int = 0
     for a, b in zip(found, expected, strict=True):
         assert numpy.asarray(a).dtype == numpy.asarray(b).dtype
         numpy.testing.assert_allclose(a, b, rtol=rtol, atol=1e-14)
-
-

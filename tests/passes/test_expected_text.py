@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy
 import pytest
+from tests.passes.helpers import bits_equal, check, lines, same_interface, same_results, staged, text
 
 import wengert as wg
 import wengert.numpy as np
-from tests.passes.helpers import bits_equal, check, lines, same_interface, same_results, staged, text
 from wengert.errors import IndexOutOfBoundsError
 from wengert.graph.graph import Graph
 from wengert.graph.interpreter import bind
@@ -40,7 +40,6 @@ def changed(change: Pass, fn: Callable[..., Any], *args: Any) -> Graph:
 
 def becomes(change: Pass, fn: Callable[..., Any], *args: Any, text_: str) -> None:
     assert text(changed(change, fn, *args)) == lines(text_)
-
 
 
 def known(graph: Graph, **values: float) -> Graph:
@@ -256,7 +255,7 @@ def test_inline_leaves_an_index_out_of_bounds_to_the_run() -> None:
 
 def test_simplify() -> None:
     def f(x: Any, y: Any) -> Any:
-        return np.where(True, (x * 1 - 0.0) / 1, y) + -(-y) - (-np.maximum(x, x)) * -1.0
+        return np.where(True, (x * 1 - 0.0) / 1, y) + np.negative(-y) - (-np.maximum(x, x)) * -1.0
 
     becomes(simplify, f, VECTOR, VECTOR, text_="""
         f(x: f64[3], y: f64[3]) -> f64[3]:

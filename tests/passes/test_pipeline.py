@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy
 import pytest
+from tests.passes.helpers import check, lines, same_interface, same_results, text
 
 import wengert as wg
 import wengert.numpy as np
-from tests.passes.helpers import check, lines, same_interface, same_results, text
 from wengert.errors import WengertError
 from wengert.graph.graph import Graph
 from wengert.graph.nodes import Const
@@ -65,7 +65,7 @@ PROGRAMS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
 def test_values_and_derivatives_stay(number: int) -> None:
-    """The program, its gradient and the gradient of a sum of the gradient, optimised; and derivatives taken afterwards."""
+    """The program, its gradient and second derivatives, optimised; and derivatives of the optimised program."""
     fn, args = PROGRAMS[number]
     slope = wg.grad(fn)
     curve = wg.grad(lambda *a: np.sum(slope(*a)))
@@ -81,9 +81,9 @@ def test_values_and_derivatives_stay(number: int) -> None:
 
 def random_program(rng: numpy.random.Generator) -> Callable[..., Any]:
     """A function of two arrays: operations drawn at random, constants and rearrangements among them."""
-    unary = [np.sin, np.exp, np.negative, np.square, np.abs, lambda x: x * 1, lambda x: x - 0.0, lambda x: x**3, np.tanh,
-             lambda x: np.transpose(np.transpose(x)), lambda x: np.reshape(np.reshape(x, (-1,)), np.shape(x)), lambda x: x / 4,
-             lambda x: wg.cond(np.sum(x) > 0, lambda v: v * 2, lambda v: v - 1, x),
+    unary = [np.sin, np.exp, np.negative, np.square, np.abs, lambda x: x * 1, lambda x: x - 0.0, lambda x: x**3,
+             np.tanh, lambda x: np.transpose(np.transpose(x)), lambda x: np.reshape(np.reshape(x, (-1,)), np.shape(x)),
+             lambda x: x / 4, lambda x: wg.cond(np.sum(x) > 0, lambda v: v * 2, lambda v: v - 1, x),
              lambda x: wg.scan(lambda c, _: (np.sin(c) * x[0, 0] + 1, None), x, length=2)[0],
              lambda x: wg.fori_loop(0, 2, lambda i, c: c * 0.5 + i, x)]  # fmt: skip
     binary = [np.add, np.subtract, np.multiply, np.maximum, lambda x, y: x * np.sum(y), lambda x, y: x @ y.T @ y,
@@ -105,9 +105,7 @@ def random_program(rng: numpy.random.Generator) -> Callable[..., Any]:
 def test_random_programs(seed: int) -> None:
     rng = numpy.random.default_rng(seed)
     program = random_program(rng)
-    shape = [(2, 3), (1, 1), (0, 3), (3, 2)][seed % 4]
-    if 0 in shape:  # the loop reads an element
-        shape = (2, 2)
+    shape = [(2, 3), (1, 1), (3, 2)][seed % 3]
     dtype = [numpy.float64, numpy.float32][seed % 5 == 0]
     args = [rng.normal(size=shape).astype(dtype) for _ in range(2)]
     for fn in (program, wg.grad(program)):
@@ -140,8 +138,6 @@ def test_a_dynamic_graph() -> None:
     after = optimize(before)
     assert len(after) < len(before)
     assert [var.name for var in after.inputs] == [var.name for var in before.inputs]
-    for var in (*after.inputs, *(out for node in after.nodes for out in node.outputs)):
-        assert (var in after.values) == any(v in before.values for v in before.values) or var.node is not None
     numpy.testing.assert_allclose(after.values[after.outputs[0]], y.numpy())
 
 
@@ -168,7 +164,7 @@ def test_explain() -> None:
     report = explain(wg.trace(lambda x: x**2 * (x + 1) + np.sin(x**2) * 1, 1.0))
     shown = [line.split("#")[0].rstrip() for line in str(report).splitlines()]
     assert "\n".join(shown) == lines("""
-        before: 6 operations
+        before: 7 operations
           <lambda>(x: f64[]*) -> f64[]:
             v0: f64[] = square(x)
             v1: f64[] = add(x, 1)
@@ -197,7 +193,7 @@ def test_explain() -> None:
             v3: f64[] = sin(v0)
             v4: f64[] = add(v2, v3)
             return v4
-        """).replace("before: 6", "before: 7")
+        """)
     assert repr(report) == "<Report: 7 operations before, 5 operations after>"
     assert "ms" in report.text(seconds=True)
     assert [step.name for step in report.steps] == [p.__name__ for p in PIPELINE]
@@ -225,9 +221,7 @@ def test_inexact_rules_on_request() -> None:
         <lambda>(x: f32[]) -> f32[]:
           v0: f32[] = add(x, f32(3.0))
           return v0
-        """).replace("return v0", "return v1").replace("return v1", "return v0") or "subtract" in text(
-        optimize(graph, allow=["rounding", "nan"])
-    )
+        """)
 
 
 def chain(length: int) -> Graph:

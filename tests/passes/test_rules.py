@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy
 import pytest
+from tests.passes.helpers import bits_equal, check, staged
 
 import wengert as wg
-from tests.passes.helpers import bits_equal, check, staged
 from wengert.errors import RegistrationError, WengertError
 from wengert.graph.graph import Graph
 from wengert.graph.interpreter import bind
@@ -73,7 +73,9 @@ def candidates(found: Rule) -> list[dict[str, Primitive]]:
     (letter,) = found.facts
     able = []
     for primitive in registry.values():
-        fits = not isinstance(primitive, type) and operation_fits(ast.parse("f()", mode="eval").body, primitive, found.facts)
+        fits = not isinstance(primitive, type) and operation_fits(
+            ast.parse("f()", mode="eval").body, primitive, found.facts
+        )
         if fits and primitive.arity == calls(found.pattern, letter):
             able.append({letter: primitive})
     return able
@@ -102,16 +104,26 @@ def instances(found: Rule) -> Iterator[tuple[Graph, Graph]]:
         key = max((k for k in PARAMETERS if found.text.startswith(k)), key=len)
         choices = [(types.split(), params) for types, params in PARAMETERS[key]]
     else:
-        shapes = [["[3]"] * len(open_names), ["", "[2,1]", "[3]"][: len(open_names)], ["[0]", "[1]", "[0]"][: len(open_names)]]
+        shapes = [
+            ["[3]"] * len(open_names),
+            ["", "[2,1]", "[3]"][: len(open_names)],
+            ["[0]", "[1]", "[0]"][: len(open_names)],
+        ]
         choices = [([d + s for s in shape], {}) for d in DTYPES for shape in shapes]
-        choices += [([f"{d}[3]" for d in mixed], {}) for mixed in itertools.permutations(("f8", "f4", "i8"), len(open_names))]
+        choices += [
+            ([f"{d}[3]" for d in mixed], {}) for mixed in itertools.permutations(("f8", "f4", "i8"), len(open_names))
+        ]
     for operations in candidates(found):
         for types, params in choices:
             for constants in itertools.product(CONSTANTS, repeat=len(closed)):
                 fixed = dict(zip(closed, constants, strict=True))
 
-                def program(*given: Any, fixed: Any = fixed, operations: Any = operations, params: Any = params) -> list[Any]:
-                    return [build(found.pattern, {**dict(zip(open_names, given, strict=True)), **fixed}, operations, params)]
+                def program(
+                    *given: Any, fixed: Any = fixed, operations: Any = operations, params: Any = params
+                ) -> list[Any]:
+                    return [
+                        build(found.pattern, {**dict(zip(open_names, given, strict=True)), **fixed}, operations, params)
+                    ]
 
                 try:
                     before = staged(program, *types)
@@ -206,7 +218,13 @@ def test_strong_product_with_zeros_stays() -> None:
 def test_a_narrow_conversion_stays() -> None:
     """Through float32 a float64 loses digits, through float64 an int64 does."""
     convert = registry["convert"]
-    for start, between, last in (("f8", "f4", "f8"), ("i8", "f8", "i8"), ("f8", "i8", "f8"), ("c16", "f8", "c16"), ("i4", "f8", "u1")):
+    for start, between, last in (
+        ("f8", "f4", "f8"),
+        ("i8", "f8", "i8"),
+        ("f8", "i8", "f8"),
+        ("c16", "f8", "c16"),
+        ("i4", "f8", "u1"),
+    ):
         graph = staged(
             lambda x, p=between, q=last: [bind(convert(numpy.dtype(q)), bind(convert(numpy.dtype(p)), x))], start
         )

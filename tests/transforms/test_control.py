@@ -154,6 +154,23 @@ def test_a_branch_not_taken_does_not_run():
         assert graph(False, 0.0) == 0.0  # log(0) would raise
 
 
+def test_what_a_body_computes_of_captured_values_runs_only_with_it():
+    singular = np.zeros((2, 2))
+
+    def chosen(p, w):
+        return wg.cond(p, lambda: np.sum(np.linalg.inv(w)), lambda: np.sum(w))
+
+    graph = wg.trace(wg.grad(chosen, argnums=1), True, singular)
+    np.testing.assert_array_equal(graph(False, singular), np.ones((2, 2)))
+    nothing = lambda w: wg.while_loop(lambda v: v < 0.0, lambda v: v + np.sum(np.linalg.inv(w)), 1.0)
+    np.testing.assert_array_equal(wg.grad(nothing)(singular), singular)
+    w = wg.variable(singular)
+    assert nothing(w) == 1.0
+    none = lambda w: wg.scan(lambda c, x: (c + np.sum(np.linalg.inv(w)), x), 1.0, np.zeros(0))[0]
+    np.testing.assert_array_equal(wg.grad(none)(singular), singular)
+    assert np.sum(w * 2.0).numpy() == 0.0  # and the record of variables is as before
+
+
 def test_integer_carries_and_promotion():
     total, count = wg.while_loop(lambda s: s[1] < 5, lambda s: (s[0] + 0.5, s[1] + 1), (0, 0))
     assert total == 2.5 and count == 5

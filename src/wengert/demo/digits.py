@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 
 import wengert as wg
 import wengert.numpy as np
@@ -265,7 +266,9 @@ def run(config: Config, seed: int = 0, watch: Callable[[History], None] = lambda
     """Train on the training images, then judge once on the test images."""
     training, validation, test = load()
     start = time.perf_counter()
-    parameters, history, steps = train(config, training, validation, seed, watch)
+    # The matrices are too small to gain by a second thread; on a busy machine waiting for it costs many times the rest.
+    with threadpool_limits(1):
+        parameters, history, steps = train(config, training, validation, seed, watch)
     seconds = time.perf_counter() - start
     accuracy, loss = evaluate(parameters, test)
     predicted = scores(parameters, test.pixels).argmax(axis=1)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .nodes import Atom, Const, Node, Var
+from .printing import SHOWN, graph_text
+from .python_source import PythonSource, python_source
 from .trees import Structure
 
 
@@ -86,6 +88,54 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+    def text(self, start: int = 0, stop: int | None = None, max_nodes: int | None = SHOWN) -> str:
+        """The graph as typed text, one line a node with the user's line; `print(graph)` shows it too.
+
+        Parameters
+        ----------
+        start, stop : positions of the nodes to show, as in a slice; all by default.
+        max_nodes : of more nodes than this the middle is left out, in nested graphs as well; None shows all.
+
+        Example
+        -------
+        >>> import numpy as np, wengert as wg
+        >>> print(wg.trace(lambda x: np.sin(x) * 2, np.ones(3)).text())  # doctest: +ELLIPSIS
+        <lambda>(x: f64[3]) -> f64[3]:
+          v0: f64[3] = sin(x)           # ...
+          v1: f64[3] = multiply(v0, 2)  # ...
+          return v1
+        """
+        return graph_text(self, start, stop, max_nodes)
+
+    def as_python(self, name: str | None = None) -> PythonSource:
+        """The graph as the source of a function in plain NumPy, to read, run and step through.
+
+        The function takes and returns the containers of the traced function. Array constants of more than 16
+        elements do not stand in the text: it takes them by the keyword `constants`, and they are the attribute
+        `constants` of the text.
+
+        Parameters
+        ----------
+        name : of the function; by default that of the graph.
+
+        Raises
+        ------
+        GraphError : a constant is not known (dynamic graphs keep only what derivatives need).
+
+        Example
+        -------
+        >>> import numpy as np, wengert as wg
+        >>> source = wg.trace(wg.grad(lambda x: np.sum(x * x)), np.ones(3)).as_python("slope")
+        >>> scope = {}
+        >>> exec(source, scope)
+        >>> scope["slope"](np.array([1.0, 2.0, 3.0]))
+        array([2., 4., 6.])
+        """
+        return python_source(self, name)
+
+    def __str__(self) -> str:
+        return self.text()
 
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.inputs)} inputs, {len(self.nodes)} nodes, {len(self.outputs)} outputs>"

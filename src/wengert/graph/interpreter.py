@@ -29,21 +29,27 @@ class _State(threading.local):
 
 
 state = _State()
+always_at_work: list[Interpreter] = []
+"""Interpreters that stand on no stack: that of `wg.variable`."""
 
 
 class Interpreter:
     """Base of all interpreters; also the context manager that puts one to work.
 
-    `symbolic` interpreters have no numbers, so that `bool(t)` is an error. `done` is set on leaving: a
-    tensor met afterwards has leaked.
+    `symbolic` interpreters have no numbers, so that `bool(t)` is an error. `done` is 0 while an operation may go
+    straight to `apply`; its lowest bit is set on leaving (a tensor met afterwards has leaked), and 2 is added for
+    each branch or loop body being traced above (see `Stage`).
     """
 
     symbolic = False
     noun = "traced value"
+    inside = False
+    level: int
+    done: int
 
     def __init__(self) -> None:
         self.level = state.stack[-1].level + 1 if state.stack else 1
-        self.done = False
+        self.done = 0
 
     def __enter__(self) -> Any:
         self.level = state.stack[-1].level + 1 if state.stack else 1
@@ -52,7 +58,7 @@ class Interpreter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         state.stack.remove(self)
-        self.done = True
+        self.done |= 1
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         """The operation on operands of which at least one belongs to this interpreter."""
@@ -90,7 +96,7 @@ class Interpreter:
 
     def check_alive(self, tensor: Tensor) -> None:
         """Raise for a tensor whose trace has ended and which has no value of its own."""
-        if self.done and self.concrete(tensor) is None:
+        if self.done & 1 and self.concrete(tensor) is None:
             raise leaked(tensor)
 
 
@@ -115,13 +121,17 @@ def bind(primitive: Primitive, *operands: Any) -> Any:
     if top is None:
         return primitive.numpy(*operands)
     if top.done:
-        return bind(primitive, *(_settle(operand) for operand in operands))
+        if top.done & 1:
+            return bind(primitive, *(_settle(operand) for operand in operands))
+        body = next((i for i in reversed(state.stack) if i.inside), None)
+        if body is not None and body.level > top.level:
+            return body.apply(primitive, operands)
     return top.apply(primitive, operands)
 
 
 def _settle(value: Any) -> Any:
     """A tensor of an ended trace as the constant it stands for."""
-    while isinstance(value, Tensor) and value.interpreter.done:
+    while isinstance(value, Tensor) and value.interpreter.done & 1:
         value.interpreter.check_alive(value)
         value = value.value
     return value

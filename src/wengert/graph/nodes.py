@@ -25,6 +25,9 @@ class Var:
 
     __slots__ = ("dtype", "gradient", "index", "name", "node", "shape", "used", "value", "weak")
 
+    name: str
+    weak: bool
+
     def __init__(
         self,
         shape: tuple[Any, ...],

@@ -32,6 +32,7 @@ class Primitive:
     differentiable : False if the derivative is zero wherever it exists (rounding, comparisons, integers).
     not_differentiable : the reason, if the operation has a derivative that nobody has declared.
     facts : what passes may ask, for instance "commutative", "elementwise", "linear".
+    reference : a function of NumPy (or made of such) that computes the same, if `numpy` is not to be read.
 
     Rules (values are NumPy arrays, Python numbers or Tensors; rules are written in traceable operations)
     -----
@@ -45,8 +46,16 @@ class Primitive:
     batch(operands, axes) : the operation on operands that carry a batch axis where `axes` is not None;
         returns the output and its batch axis (tuples of both for several outputs).
     depends(patterns) : sparsity, derived for the families; dense by default, which is right but not sharp.
+    lower(e, operands, types, out) : native code, written with the methods of `e` (`native.lower.Lowering`) on
+        arrays that have `shape`, `dtype` and `at(e, index)`; `types` are those of the operands, `out` that of the
+        result (a tuple of them for `multiple`). Without it, or where it returns NotImplemented, compiled programs
+        call `numpy`.
     split(outs, order) : only for decompositions: the outputs with an infinitesimal part where values coincide.
     samples(rng) : instances and operands for the tests.
+    python(*operands) : the operation as an expression of NumPy, from the operands' texts (which have a `type`);
+        taken from `reference` or from the code of `numpy` where it is not given. python_lines(targets, operands,
+        functions, fresh) gives whole statements instead: `targets` are the names to assign to, `functions` those
+        of the graphs inside, and `fresh(name)` makes a name that nothing else has.
 
     An operation whose parameters hold graphs sets `higher_order`. Its rules receive the transform to apply to
     those graphs, so that operations need not know transforms: `jvp(primals, tangents, jvp_graph)` returns
@@ -65,11 +74,12 @@ class Primitive:
     differentiable: bool = True
     not_differentiable: str | None = None
     facts: frozenset[str] = frozenset()
+    reference: Callable[..., Any] | None = None
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.abstract = abstract
-        cls.of = functools.lru_cache(maxsize=4096, typed=True)(cls)  # type: ignore[attr-defined]
+        cls.of = functools.lru_cache(maxsize=4096, typed=True)(cls)
         if not abstract:
             cls.check_declaration(cls)
             register(cls.name, cls)
@@ -117,6 +127,7 @@ class Primitive:
     vjp: Callable[..., Sequence[Any]] | None = None
     batch: Callable[..., tuple[Any, Any]] | None = None
     depends: Callable[..., Any] | None = None
+    lower: Callable[..., Any] | None = None
     split: Callable[..., Any] | None = None
     with_subgraphs: Callable[..., Primitive] | None = None
     prune: Callable[..., tuple[Primitive, list[int], list[int]]] | None = None
@@ -124,6 +135,14 @@ class Primitive:
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         raise NotImplementedError
+
+    def python(self, *operands: Any) -> str | None:
+        return None
+
+    def python_lines(
+        self, targets: Sequence[Any], operands: Sequence[Any], functions: Sequence[str], fresh: Callable[[str], str]
+    ) -> list[str] | None:
+        return None
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         """Which values the reverse rule needs when the operands in the bit mask are differentiated.
@@ -137,6 +156,10 @@ class Primitive:
     @property
     def subgraphs(self) -> tuple[tuple[str, Graph], ...]:
         """The graphs among the parameters, with the parameters' names."""
+        return ()
+
+    def subgraph_types(self, *types: ArrayType) -> tuple[Sequence[ArrayType], ...]:
+        """What each of those graphs gets, for operands of these types; nothing if the operation does not say."""
         return ()
 
     def arguments(self) -> dict[str, Any]:

@@ -6,13 +6,13 @@
       return v0
 
 A value has the user's name where one is known, otherwise `v0`, `v1`, ... in the forward part and `g0`, `g1`,
-... in the gradient part. A type with a star is that of a Python number. Nested graphs stand indented under the
+... in the gradient part, which the comments mark. A type with a star is that of a Python number. Nested graphs stand indented under the
 node that holds them. The text is the same in every run, so that tests can hold it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,10 +47,10 @@ def graph_text(graph: Graph, start: int = 0, stop: int | None = None, max_nodes:
 def excerpt(graph: Graph, position: int, around: int = 2) -> str:
     """The lines of the nodes around one node, which an arrow marks; never fails on a broken graph."""
     printer = Printer(None)
-    first, last = max(0, position - around), min(len(graph.nodes), position + around + 1)
-    named = printer.names(graph)
+    rows = range(max(0, position - around), min(len(graph.nodes), position + around + 1))
+    named = name_edges(graph, shown=rows)
     lines = []
-    for k in range(first, last):
+    for k in rows:
         printer.lines.clear()
         printer.node(graph.nodes[k], named, "", graph, nested=False)
         code, comment = printer.lines[0]
@@ -58,41 +58,66 @@ def excerpt(graph: Graph, position: int, around: int = 2) -> str:
     return "\n".join(lines)
 
 
-def labels(graph: Graph) -> Iterator[tuple[Var, str | None, bool]]:
-    """Every edge that the graph makes, in order, with the user's name and whether it is in the gradient part."""
-    for var in graph.inputs:
-        yield var, getattr(var, "name", None), False
+Label = tuple[Var, str | None, bool, int]
+"""An edge, the user's name for it, whether it is in the gradient part, its place among the values of the graph."""
+
+
+def labels(graph: Graph, shown: Collection[int] | None = None) -> Iterator[Label]:
+    """Every edge that the graph makes, in order; with `shown` only those that these nodes or the results read or make.
+
+    The other nodes are counted and searched for such edges, but no name is looked up for them.
+    """
+    for place, var in enumerate(graph.inputs):
+        yield var, getattr(var, "name", None), False, place
     known: dict[tuple[int, int], str | None] = {}  # reading bytecode costs more than a look-up, and loops repeat a place
+    wanted = None
+    if shown is not None:
+        wanted = {*graph.outputs, *(atom for k in shown for atom in graph.nodes[k].inputs)}
+        wanted.update(var for k in shown for var in graph.nodes[k].outputs or ())
+    count = len(graph.inputs)
     for node in graph.nodes:
         outputs = node.outputs or ()
+        count += len(outputs)
+        if wanted is not None and wanted.isdisjoint(outputs):
+            continue
         label = None
         if len(outputs) == 1 and node.code is not None and not node.backward:
-            place = (id(node.code), node.offset)
-            if place not in known:
-                known[place] = Source(node.code, node.offset).target
-            label = known[place]
-        for var in outputs:
-            yield var, getattr(var, "name", None) or label, node.backward
+            where = (id(node.code), node.offset)
+            if where not in known:
+                known[where] = Source(node.code, node.offset).target
+            label = known[where]
+        for place, var in enumerate(outputs, count - len(outputs)):
+            yield var, getattr(var, "name", None) or label, node.backward, place
 
 
 def name_edges(
-    graph: Graph, make: Callable[[str], str] = str, taken: set[str] | frozenset[str] = frozenset()
+    graph: Graph,
+    make: Callable[[str], str] = str,
+    taken: set[str] | frozenset[str] = frozenset(),
+    shown: Collection[int] | None = None,
 ) -> dict[Var, str]:
     """A unique name for every edge: the user's, with `_2`, `_3`, ... where it repeats, or `v0`, `g0`, ...
 
-    `make` fits a user's name to the language of the text; `taken` are names that must not be used.
+    `make` fits a user's name to the language of the text; `taken` are names that must not be used. With `shown`,
+    positions of nodes, only edges that these nodes or the results need have names; `v17` then is the 17th value of
+    the graph, counted from 0, so that it is called so in every part.
     """
-    made = {label: make(label) for label in {label for _, label, _ in labels(graph)} if label is not None}
+    edges = list(labels(graph, shown))
+    made = {label: make(label) for label in {label for _, label, _, _ in edges if label is not None}}
     # A numbered name must not be a user's; two numbered ones differ, as the last underscore splits them alike.
     own = taken | set(made.values())
     counts = dict.fromkeys(own, 0) | dict.fromkeys(taken, 1)
     numbers = [0, 0]
     found: dict[Var, str] = {}
-    for var, label, backward in labels(graph):
+    for var, label, backward, place in edges:
         if label is None:
-            name = ""
+            stem, name = "g" if backward else "v", ""
+            if shown is not None:
+                name = f"{stem}{place}"
+                while name in own:
+                    name += "_"
             while not name or name in own:
-                name = f"{'g' if backward else 'v'}{numbers[backward]}"
+                name = f"{stem}{numbers[backward]}"
                 numbers[backward] += 1
         else:
             name = label = made[label]
@@ -116,6 +141,11 @@ def literal(atom: Const, kind: Callable[[np.dtype[Any]], str]) -> str | None:
     return f"{kind(atom.dtype)}({np.asarray(value).tolist()!r})" if atom.type.size else None
 
 
+def aligned(lines: Iterable[tuple[str, str]], column: int) -> str:
+    """Lines of code with their comments from a column on, those of longer lines further right."""
+    return "\n".join(f"{code + '   ':<{column}}# {comment}" if comment else code for code, comment in lines)
+
+
 class Printer:
     """Collects (code, comment) lines. Unknown axis lengths are renumbered from 0 in order of appearance."""
 
@@ -128,28 +158,25 @@ class Printer:
         self.graph(graph, "", start, stop)
         widths = [len(code) for code, comment in self.lines if comment and len(code) <= WIDEST]
         column = max(widths, default=0) + 3
-        return "\n".join(f"{code:<{column}}# {comment}" if comment else code for code, comment in self.lines)
+        return aligned(self.lines, column)
 
     def add(self, code: str, comment: str = "") -> None:
         self.lines.append((code, comment))
 
-    def names(self, graph: Graph) -> dict[Var, str]:
-        """Names of all edges of one graph."""
-        return name_edges(graph)
-
     def graph(self, graph: Graph, indent: str, start: int, stop: int) -> None:
         """Header, nodes from `start` to `stop`, results."""
-        names = self.names(graph)
+        pieces = [range(start, stop)]
+        if self.max_nodes is not None and stop - start > self.max_nodes:
+            head = (self.max_nodes + 1) // 2
+            pieces = [range(start, start + head), range(stop - (self.max_nodes - head), stop)]
+        shown = [k for piece in pieces for k in piece]
+        names = name_edges(graph, shown=shown if len(shown) < len(graph.nodes) else None)
         inputs = ", ".join(f"{names[var]}: {self.type(var.type)}" for var in graph.inputs)
         types = [self.type(atom.type) for atom in graph.outputs]
         self.add(f"{indent}{graph.name}({inputs}) -> {types[0] if len(types) == 1 else '(' + ', '.join(types) + ')'}:")
         inner = indent + "  "
         if start > 0:
             self.add(f"{inner}... {start:,} nodes before")
-        pieces = [range(start, stop)]
-        if self.max_nodes is not None and stop - start > self.max_nodes:
-            head = (self.max_nodes + 1) // 2
-            pieces = [range(start, start + head), range(stop - (self.max_nodes - head), stop)]
         for number, piece in enumerate(pieces):
             if number:
                 left_out = piece.start - pieces[0].stop
@@ -200,7 +227,7 @@ class Printer:
             return str(self.dim(value))
         if isinstance(value, np.dtype):
             return dtype_name(value)
-        if isinstance(value, (tuple, list)):
+        if type(value) in (tuple, list):
             inner = ", ".join(self.value(item) for item in value)
             left, right = "()" if isinstance(value, tuple) else "[]"
             return f"{left}{inner}{',' if isinstance(value, tuple) and len(value) == 1 else ''}{right}"

@@ -7,14 +7,9 @@ An operation that gives none is called through the registry, so that the source 
 
 from __future__ import annotations
 
-import ast
-import builtins
-import inspect
-import keyword
 import re
-import textwrap
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +18,7 @@ from ..errors import GraphError
 from .nodes import Atom, Const, Node, Var
 from .primitive import Primitive, registry
 from .printing import name_edges
+from .reference_source import RESERVED, References, dtype_text, number_text, parameter_text
 from .trees import Structure
 from .types import ArrayType, Dim
 
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 
 WRITTEN_OUT = 16
 """Elements up to which an array constant stands in the source; a larger one is handed in."""
-RESERVED = frozenset({*keyword.kwlist, *dir(builtins), "np", "scipy", "wengert", "registry", "constants"})
 
 
 class Operand(str):
@@ -46,24 +41,27 @@ class Operand(str):
         return self
 
 
-def python_source(graph: Graph, name: str | None = None) -> str:
+class PythonSource(str):
+    """Source code; `constants` are the arrays that are too large to stand in it, by name."""
+
+    __slots__ = ("constants",)
+    constants: dict[str, Any]
+
+
+def python_source(graph: Graph, name: str | None = None) -> PythonSource:
     """The source of a function that computes what the graph does, in NumPy.
 
     The function takes and returns the containers of the traced function. Array constants of more than 16
-    elements come in by the keyword `constants`, which `python_constants(graph)` gives.
+    elements come in by the keyword `constants`.
 
     Raises
     ------
     GraphError : a constant is not known (dynamic graphs keep only those that derivatives need).
     """
-    return Writer(graph).source(name or graph.name)
-
-
-def python_constants(graph: Graph) -> dict[str, Any]:
-    """What the source of `python_source` expects as `constants`: the larger arrays by name."""
     writer = Writer(graph)
-    writer.source(graph.name)
-    return writer.given
+    source = PythonSource(writer.source(name or graph.name))
+    source.constants = writer.given
+    return source
 
 
 def identifier(label: str) -> str:
@@ -72,48 +70,6 @@ def identifier(label: str) -> str:
     if not text.isidentifier():
         text = f"_{text}"
     return f"{text}_" if text in RESERVED or re.fullmatch(r"[cgnv]\d+", text) else text
-
-
-def number_text(value: Any) -> str | None:
-    """A Python number as an operand, `2.0`, `(-1)`, `np.inf`; None if there is no exact text."""
-    if isinstance(value, complex):
-        parts = number_text(value.real), number_text(value.imag)
-        return f"complex({parts[0]}, {parts[1]})"
-    if isinstance(value, float) and value != value:
-        return "np.nan"
-    if isinstance(value, float) and value in (np.inf, -np.inf):
-        return "np.inf" if value > 0 else "(-np.inf)"
-    if isinstance(value, (bool, int, float)):
-        text = repr(value)
-        return f"({text})" if text.startswith("-") else text
-    return None
-
-
-def dtype_text(dtype: Any) -> str:
-    """`np.float64`, `np.bool_`."""
-    return f"np.{np.dtype(dtype).type.__name__}" if np.dtype(dtype).kind != "b" else "np.bool_"
-
-
-def parameter_text(value: Any) -> str | None:
-    """A parameter of an operation as source; None if it has none."""
-    if isinstance(value, Dim):
-        return repr(value)
-    if value is None or value is Ellipsis or isinstance(value, str):
-        return repr(value)
-    if isinstance(value, np.dtype):
-        return f"np.dtype({value.str!r})"
-    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-        value = value.item()
-    if isinstance(value, (tuple, list)):
-        parts = [parameter_text(item) for item in value]
-        if type(value) not in (tuple, list) or any(part is None for part in parts):
-            return None
-        inner = ", ".join(part for part in parts if part is not None)
-        return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(parts) == 1 else ''})"
-    if isinstance(value, slice):
-        parts = [parameter_text(part) for part in (value.start, value.stop, value.step)]
-        return None if None in parts else f"slice({', '.join(map(str, parts))})"
-    return number_text(value)
 
 
 def array_text(value: np.ndarray[Any, Any]) -> str | None:
@@ -142,52 +98,25 @@ def nested_text(value: Any) -> str:
     return text[1:-1] if text.startswith("(") else text
 
 
-def standalone(function: Any) -> list[str] | None:
-    """The sources of a function and of those it calls, if they need nothing but NumPy; None otherwise."""
-    found: dict[Any, str] = {}
-
-    def visit(function: Any) -> bool:
-        if function in found:
-            return True
-        if not inspect.isfunction(function) or function.__name__ == "<lambda>" or function.__closure__:
-            return False
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-        except (OSError, SyntaxError):
-            return False
-        if not isinstance(tree, ast.FunctionDef) or tree.decorator_list:
-            return False
-        found[function] = ""
-        for value in inspect.getclosurevars(function).globals.values():
-            if value is not np and not visit(value):
-                return False
-        tree.returns = None
-        for argument in (*tree.args.args, *tree.args.posonlyargs, *tree.args.kwonlyargs):
-            argument.annotation = None
-        found[function] = ast.unparse(tree)
-        return True
-
-    return list(found.values()) if visit(function) else None
-
-
 class Writer:
     """Writes one graph. All names of the source are distinct, so that inner functions may use those around them."""
 
     def __init__(self, graph: Graph) -> None:
         self.main = graph
         self.given: dict[str, Any] = {}
-        self.helpers: dict[str, None] = {}
+        self.references = References()
         self.constants: dict[int, tuple[Any, str]] = {}
         self.head: list[str] = []
         self.dims: dict[str, str] = {}
         self.taken = set(RESERVED)
+        seen: set[tuple[Primitive, int]] = set()
         for node in graph.all_nodes():
-            for helper in node.primitive.python_helpers():
-                for text in standalone(helper) or ():
-                    self.helpers[text] = None
-                self.taken.add(helper.__name__)
-        for text in self.helpers:
-            self.taken.add(text[4 : text.index("(")])
+            if (node.primitive, len(node.inputs)) not in seen:
+                seen.add((node.primitive, len(node.inputs)))
+                operands, targets = ([Operand("_", atom.type) for atom in part or ()] for part in (node.inputs, node.outputs))
+                if not node.subgraphs and node.primitive.python_lines(targets, operands, (), str) is None:
+                    self.expression(node.primitive, operands)  # the names of helpers come before those of values
+        self.taken.update(self.references.texts)
 
     def source(self, name: str) -> str:
         graph = self.main
@@ -199,17 +128,19 @@ class Writer:
         types = ", ".join(str(var.type) for var in graph.inputs)
         results = ", ".join(str(atom.type) for atom in graph.outputs)
         lines = [
+            '@np.errstate(all="ignore")',
             f"def {function}({', '.join(parameters)}):",
             f'    """({types}) -> {results}"""',
             *(f"    {line}" for line in [*unpack, *self.head]),
             *body,
         ]
         code = "\n".join(lines)
-        modules = sorted(set(re.findall(r"\bscipy\.\w+(?=\.)", code)))
+        whole = "\n".join([*self.references.texts.values(), code])
+        modules = sorted(set(re.findall(r"\bscipy\.\w+(?=\.)", whole)))
         imports = ["import numpy as np", *(f"import {module}" for module in modules)]
         if "registry[" in code:
             imports += ["import wengert", "from wengert.graph.primitive import registry"]
-        return "\n\n\n".join(["\n".join(imports), *self.helpers, code]) + "\n"
+        return "\n\n\n".join(["\n".join(imports), *self.references.texts.values(), code]) + "\n"
 
     # Names. ------------------------------------------------------------------------------------------
 
@@ -292,9 +223,7 @@ class Writer:
 
     def body(self, graph: Graph, names: dict[Var, str], indent: str) -> list[str]:
         """The statements of a function, with the user's lines as aligned comments."""
-        for var in graph.inputs:
-            self.know_lengths(var, names)
-        lines: list[tuple[str, str]] = []
+        lines = [(self.numbered(line), "") for var in graph.inputs for line in self.know_lengths(var, names)]
         for node in graph.nodes:
             comment = "" if node.source is None else ("gradient of " if node.backward else "") + str(node.source)
             for line in self.statements(node, names):
@@ -328,13 +257,17 @@ class Writer:
             functions.append(function)
         written = primitive.python_lines(targets, operands, functions, self.fresh)
         if written is None:
-            text = primitive.python(*operands) or self.through_registry(primitive, operands)
+            text = self.expression(primitive, operands) or self.through_registry(primitive, operands)
             left = ", ".join(targets) + ("," if primitive.multiple and len(targets) == 1 else "")
             written = [f"{left} = {text}" if left else text]
         lines += written
         for var in node.outputs or ():
             lines += self.know_lengths(var, names)
         return [self.numbered(line) for line in lines]
+
+    def expression(self, primitive: Primitive, operands: list[Operand]) -> str | None:
+        """The value as the operation writes it, or as its NumPy reference says."""
+        return primitive.python(*operands) or self.references.call(primitive, operands)
 
     def through_registry(self, primitive: Primitive, operands: Iterable[str]) -> str:
         """The operation by its name, for one that has no text of its own; by itself if a parameter has none."""
@@ -382,32 +315,3 @@ def container_text(tree: Structure, leaves: Any) -> str | None:
     if tree.type is dict:
         return "{" + ", ".join(f"{key!r}: {part}" for key, part in zip(tree.entries(), parts, strict=True)) + "}"
     return None
-
-
-def function_text(function: Any) -> str | None:
-    """How to call a function of NumPy or SciPy: `np.sin`, `np.linalg.inv`, `scipy.special.erf`; None for others."""
-    name = getattr(function, "__name__", "")
-    if getattr(np, name, None) is function:
-        return f"np.{name}"
-    module = str(getattr(function, "__module__", None) or "")
-    if module == "numpy.linalg":
-        return f"np.linalg.{name}"
-    if isinstance(function, np.ufunc) and type(function).__module__ == "numpy":
-        return f"scipy.special.{name}"
-    return None
-
-
-OPERATORS: dict[Callable[..., Any], str] = {
-    np.add: "{} + {}", np.subtract: "{} - {}", np.multiply: "{} * {}", np.divide: "{} / {}", np.power: "{} ** {}",
-    np.floor_divide: "{} // {}", np.remainder: "{} % {}", np.negative: "-{}", np.positive: "+{}",
-    np.matmul: "{} @ {}", np.equal: "{} == {}", np.not_equal: "{} != {}", np.less: "{} < {}",
-    np.less_equal: "{} <= {}", np.greater: "{} > {}", np.greater_equal: "{} >= {}", np.bitwise_and: "{} & {}",
-    np.bitwise_or: "{} | {}", np.bitwise_xor: "{} ^ {}", np.invert: "~{}", np.left_shift: "{} << {}",
-    np.right_shift: "{} >> {}",
-}  # fmt: skip
-"""NumPy function -> Python operator."""
-
-
-def assignment(targets: Sequence[str], value: str) -> str:
-    """`a, b = value`, or `value` alone if there is nothing to assign to."""
-    return f"{', '.join(targets)} = {value}" if targets else value

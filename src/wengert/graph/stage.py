@@ -6,6 +6,7 @@ Loops and branches are built of staged functions too, so this stands below the o
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,12 +16,13 @@ from .. import source
 from ..errors import WengertError
 from ..source import Source
 from .graph import Graph
-from .interpreter import Interpreter, bind, type_of_value
+from .interpreter import Interpreter, always_at_work, bind, state, type_of_value
 from .nodes import Atom, Const, Node, Var
 from .primitive import Primitive
 from .tensor import Tensor
 from .types import ArrayType
 
+_shadowing = threading.Lock()
 counter = itertools.count()
 """Creation numbers of nodes, shared by all interpreters, so that sorting by them is a topological order."""
 
@@ -29,15 +31,18 @@ class Stage(Interpreter):
     """Writes every operation on its tensors as a node of a graph.
 
     A value from outside becomes a `Const`; with `close=True` a tensor of an outer transform becomes an
-    additional, leading input of the graph, so that the graph is closed and the caller passes the tensor.
+    additional, leading input of the graph, so that the graph is closed and the caller passes the tensor. With
+    `inside=True` operations on outer tensors alone belong to the graph as well: they run only if it runs, as in
+    the branch that is not taken, or a loop body that has no step.
     """
 
     symbolic = True
     noun = "traced value"
 
-    def __init__(self, close: bool = False) -> None:
+    def __init__(self, close: bool = False, inside: bool = False) -> None:
         super().__init__()
         self.close = close
+        self.inside = inside
         self.nodes: list[Node] = []
         self.captured: list[Any] = []
         self.captured_vars: list[Var] = []
@@ -45,6 +50,23 @@ class Stage(Interpreter):
         self.backward = 0
         self.place: Source | None = None
         """The user's line that nodes are attributed to, while a derivative is propagated backward."""
+
+    def __enter__(self) -> Stage:
+        super().__enter__()
+        self._shadow(2)
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._shadow(-2)
+        super().__exit__(*failure)
+
+    def _shadow(self, change: int) -> None:
+        """Send operations on tensors of lower levels through `bind`, which hands them to this stage."""
+        if self.inside:
+            with _shadowing:
+                for interpreter in (*always_at_work, *state.stack):
+                    if interpreter is not self:
+                        interpreter.done += change
 
     def type(self, tensor: Tensor) -> ArrayType:
         return tensor.note.type  # type: ignore[no-any-return]
@@ -96,12 +118,12 @@ class Stage(Interpreter):
 
 
 def stage(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[str | None] = (), close: bool = False,
-          name: str = "graph") -> tuple[Graph, list[Any]]:  # fmt: skip
+          name: str = "graph", inside: bool = False) -> tuple[Graph, list[Any]]:  # fmt: skip
     """The graph of a function from flat values to a list of flat values, and the outer tensors it captured.
 
     The captured tensors are the leading inputs of the graph if `close` is set; otherwise they are constants in it.
     """
-    with Stage(close) as interpreter:
+    with Stage(close, inside) as interpreter:
         given = [interpreter.input(t, n) for t, n in itertools.zip_longest(types, names)]
         vars = [tensor.note for tensor in given]
         outputs = [interpreter.atom(out) for out in fn(*given)]
@@ -121,13 +143,24 @@ def live_nodes(nodes: Sequence[Node], outputs: Sequence[Atom]) -> list[Node]:
 
 
 def evaluate(graph: Graph, *values: Any) -> list[Any]:
-    """Run a graph node by node on flat values: arrays, or tensors of any transform."""
+    """Run a graph node by node on flat values: arrays, or tensors of any transform.
+
+    Nodes that this writes into other graphs keep the user's line and stay in the gradient part if they were in it.
+    """
     if len(values) != len(graph.inputs):
         raise WengertError(f"{graph!r} was called with {len(values)} values", "give one value per input")
     known: dict[Var, Any] = dict(zip(graph.inputs, values, strict=True))
-    for node in graph.nodes:
-        operands = [known[atom] if isinstance(atom, Var) else atom.value for atom in node.inputs]
-        outs = bind(node.primitive, *operands)
-        for var, out in zip(node.outputs or (), outs if node.primitive.multiple else (outs,), strict=True):
-            known[var] = out
+    writers = [interpreter for interpreter in state.stack if isinstance(interpreter, Stage)]
+    before = [(writer.place, writer.backward) for writer in writers]
+    try:
+        for node in graph.nodes:
+            for writer, (place, backward) in zip(writers, before, strict=True):
+                writer.place, writer.backward = node.source or place, backward + node.backward
+            operands = [known[atom] if isinstance(atom, Var) else atom.value for atom in node.inputs]
+            outs = bind(node.primitive, *operands)
+            for var, out in zip(node.outputs or (), outs if node.primitive.multiple else (outs,), strict=True):
+                known[var] = out
+    finally:
+        for writer, (place, backward) in zip(writers, before, strict=True):
+            writer.place, writer.backward = place, backward
     return [known[atom] if isinstance(atom, Var) else atom.value for atom in graph.outputs]

@@ -56,8 +56,6 @@ class ArrayType(NamedTuple):
     def __repr__(self) -> str:
         return f"{dtype_name(self.dtype)}[{','.join(str(n) for n in self.shape)}]" + ("*" if self.weak else "")
 
-    __str__ = __repr__
-
 
 WEAK_SAMPLES: dict[str, Any] = {"b": True, "i": 1, "f": 1.0, "c": 1.0j}
 

@@ -53,7 +53,12 @@ def array(
     np.float64(30.0)
     """
     if not holds_tensor(object):
-        plain = np.array(object, dtype, copy=copy, order=order, ndmin=ndmin, **options)
+        if copy is True and order is None and not ndmin and not options:
+            plain = np.array(object, dtype)  # the usual case; passing all options on would take as long as the call
+        else:
+            plain = np.array(object, dtype, copy=copy, order=order, ndmin=ndmin, **options)
+        if innermost() is None:
+            return plain
         return made(plain) if is_inexact(plain.dtype) else plain
     result = as_operand(object)
     if dtype is not None:

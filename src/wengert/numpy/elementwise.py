@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.interpreter import bind, type_of_value
+from ..graph.interpreter import type_of_value
 from ..graph.tensor import Tensor
 from ..ops import arithmetic as a
 from ..ops import compare as c
@@ -19,11 +19,17 @@ from .convert import as_operand
 from .dispatch import refuse, table
 
 
+NESTING = frozenset({Tensor, list, tuple})
+"""Classes of operands that are a tensor or may hold one."""
+
+
 def public(ufunc: Any, primitive: Elementwise | Callable[..., Any], *also: Any) -> Callable[..., Any]:
     """The public function for a primitive: NumPy's own on plain arrays, the primitive on traced values."""
 
-    def implementation(*operands: Any, dtype: Any = None, where: Any = None, casting: Any = None, order: Any = None) -> Any:
-        refuse(ufunc.__name__, where=where if where is not True else None, casting=casting)
+    def implementation(
+        *operands: Any, dtype: Any = None, out: Any = None, where: Any = None, casting: Any = None, order: Any = None
+    ) -> Any:
+        refuse(ufunc.__name__, out=out, where=where if where is not True else None, casting=casting)
         result = primitive(*[as_operand(operand) for operand in operands])
         return result if dtype is None else convert(result, dtype)
 
@@ -31,30 +37,29 @@ def public(ufunc: Any, primitive: Elementwise | Callable[..., Any], *also: Any) 
         table[function] = implementation
     if isinstance(primitive, Elementwise):
         table[ufunc, "outer"] = lambda x, y: primitive(_column(x, y), as_operand(y))
-    unary = (primitive.arity if isinstance(primitive, Elementwise) else ufunc.nin) == 1
-    if unary and isinstance(primitive, Elementwise):
 
-        def function(x: Any, /, **kwargs: Any) -> Any:
-            if x.__class__ is Tensor and not kwargs:
-                return x.interpreter.apply(primitive, (x,)) if not x.interpreter.done else bind(primitive, x)
-            if x.__class__ is Tensor or x.__class__ is list:
-                return _slow(x, **kwargs)
-            return ufunc(x, **kwargs)
+    def nesting(operands: tuple[Any, ...], rest: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """With a tensor or a list among the operands."""
+        operands = tuple([as_operand(operand) for operand in operands])
+        if not any([operand.__class__ is Tensor for operand in operands]):
+            return ufunc(*operands, *rest, **options)
+        if rest:
+            options = {**options, "out": rest[0]}
+        return implementation(*operands, **options) if options else primitive(*operands)
 
-        def _slow(x: Any, **kwargs: Any) -> Any:
-            x = as_operand(x)
-            return implementation(x, **kwargs) if x.__class__ is Tensor else ufunc(x, **kwargs)
+    # Written out by the number of operands: so a call on plain arrays costs 0.15 µs more than NumPy's, not 0.4.
+    if ufunc.nin == 1:
+
+        def function(x: Any, /, *rest: Any, **options: Any) -> Any:
+            if x.__class__ in NESTING:
+                return nesting((x,), rest, options)
+            return ufunc(x, *rest, **options) if rest or options else ufunc(x)
     else:
 
-        def function(*operands: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
-            for operand in operands:
-                if operand.__class__ is Tensor:
-                    return implementation(*operands, **kwargs)
-                if operand.__class__ is list:
-                    operands = tuple(as_operand(x) for x in operands)
-                    if any(x.__class__ is Tensor for x in operands):
-                        return implementation(*operands, **kwargs)
-            return ufunc(*operands, **kwargs)
+        def function(x: Any, y: Any, /, *rest: Any, **options: Any) -> Any:  # type: ignore[misc]
+            if x.__class__ in NESTING or y.__class__ in NESTING:
+                return nesting((x, y), rest, options)
+            return ufunc(x, y, *rest, **options) if rest or options else ufunc(x, y)
 
     for method in ("reduce", "reduceat", "accumulate", "outer", "at"):  # NumPy's own reach traced values by the protocol
         setattr(function, method, getattr(ufunc, method))

@@ -21,12 +21,25 @@ def _inexact(*types: ArrayType) -> Any:
 
 
 # Zero is 0 here wherever the multiplicand is: see `strong_multiply`.
-add = elementwise("add", np.add, 1, 1, facts=("commutative", "associative"), doc="x + y")
-subtract = elementwise("subtract", np.subtract, 1, -1, doc="x - y")
-negative = elementwise("negative", np.negative, -1, facts=("odd", "zero at zero"), doc="-x")
-positive = elementwise("positive", np.positive, 1, facts=("zero at zero",), doc="+x")
+add = elementwise(
+    "add", np.add, 1, 1, facts=("commutative", "associative"), scalar=lambda e, x, y: e.add(x, y),
+    doc="x + y",
+)  # fmt: skip
+subtract = elementwise(
+    "subtract", np.subtract, 1, -1, scalar=lambda e, x, y: e.sub(x, y),
+    doc="x - y",
+)  # fmt: skip
+negative = elementwise(
+    "negative", np.negative, -1, facts=("odd", "zero at zero"), scalar=lambda e, x: e.neg(x),
+    doc="-x",
+)  # fmt: skip
+positive = elementwise(
+    "positive", np.positive, 1, facts=("zero at zero",), scalar=lambda e, x: x,
+    doc="+x",
+)  # fmt: skip
 multiply = elementwise(
-    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("commutative", "associative", "bilinear"), doc="x * y"
+    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("commutative", "associative", "bilinear"), scalar=lambda e, x, y: e.mul(x, y),
+    doc="x * y"
 )
 
 
@@ -64,23 +77,33 @@ strong_multiply = elementwise(
     dtypes=lambda *types: np.result_type(*(t.promotes_as for t in types)),
     facts=("bilinear",),
     family=StrongMultiply,
+    scalar=lambda e, x, y: e.strong_multiply(x, y),
     doc="Product of a cotangent (or tangent) and a local derivative, in which an exact zero wins over an "
     "infinity and a zero cotangent over NaN (Enzyme's strong zero). This is what makes the derivative of a "
     "branch masked by `where` zero and not NaN.",
 )
 
 divide = elementwise(
-    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3), doc="x / y"
+    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3), scalar=lambda e, x, y: e.div(x, y),
+    doc="x / y"
 )
-reciprocal = elementwise("reciprocal", np.reciprocal, lambda out: -out * out, samples=reals(0.5, 3), doc="1 / x")
-square = elementwise("square", np.square, lambda x: 2 * x, facts=("even", "zero at zero"), doc="x**2")
+reciprocal = elementwise(
+    "reciprocal", np.reciprocal, lambda out: -out * out, samples=reals(0.5, 3), scalar=lambda e, x: e.div(1.0, x), scalar_kinds="f",
+    doc="1 / x",
+)  # fmt: skip
+square = elementwise(
+    "square", np.square, lambda x: 2 * x, facts=("even", "zero at zero"), scalar=lambda e, x: e.mul(x, x),
+    doc="x**2",
+)  # fmt: skip
 sqrt = elementwise(
     "sqrt", np.sqrt, lambda out: 0.5 / out, facts=("increasing", "zero at zero"), samples=reals(0.5, 3),
+    scalar=lambda e, x: e.intrinsic("sqrt", x),
     doc="Square root; the derivative at 0 is infinite, and 0 under a zero cotangent.",
 )  # fmt: skip
 cbrt = elementwise(
     "cbrt", np.cbrt, lambda out: 1 / (3 * out * out), facts=("odd", "increasing", "zero at zero"),
-    samples=reals(0.5, 3), complex=False, doc="Real cube root",
+    samples=reals(0.5, 3), complex=False, scalar=lambda e, x: e.library("cbrt", x),
+    doc="Real cube root",
 )  # fmt: skip
 
 
@@ -98,41 +121,60 @@ def _power_slope_exponent(x: Any, out: Any) -> Any:
 
 power = elementwise(
     "power", np.power, _power_slope_base, _power_slope_exponent, samples=[reals(0.5, 3), reals(-2, 2)],
+    scalar=lambda e, x, y: e.power(x, y), scalar_kinds="f",
     doc="x**y. Subgradients: x**0 has derivative 0 in x everywhere, 0**y has derivative 0 in y.",
 )  # fmt: skip
 
 
 absolute = elementwise(
     "abs", np.absolute, lambda x: conj(sign(x)), facts=("even", "zero at zero"), samples=reals(0.2, 3),
-    dtypes=lambda x: np.empty(0, x.dtype).real.dtype, doc="|x|, with derivative 0 at 0",
+    dtypes=lambda x: np.empty(0, x.dtype).real.dtype, scalar=lambda e, x: e.absolute(x),
+    doc="|x|, with derivative 0 at 0",
 )  # fmt: skip
 sign = elementwise(
     "sign", np.sign, 0, facts=("odd", "zero at zero"), samples=reals(0.2, 3), complex=False,
+    scalar=lambda e, x: e.sign(x),
     doc="Sign of a real number; derivative 0",
 )  # fmt: skip
 
-floor = elementwise("floor", np.floor, facts=("increasing", "zero at zero"), complex=False, doc="Rounded down")
-ceil = elementwise("ceil", np.ceil, facts=("increasing", "zero at zero"), complex=False, doc="Rounded up")
-trunc = elementwise("trunc", np.trunc, facts=("odd", "zero at zero"), complex=False, doc="Rounded towards 0")
-rint = elementwise("rint", np.rint, facts=("odd", "zero at zero"), doc="Rounded to nearest, ties to even")
+floor = elementwise(
+    "floor", np.floor, facts=("increasing", "zero at zero"), complex=False, scalar=lambda e, x: e.intrinsic("floor", x), scalar_kinds="f",
+    doc="Rounded down",
+)  # fmt: skip
+ceil = elementwise(
+    "ceil", np.ceil, facts=("increasing", "zero at zero"), complex=False, scalar=lambda e, x: e.intrinsic("ceil", x), scalar_kinds="f",
+    doc="Rounded up",
+)  # fmt: skip
+trunc = elementwise(
+    "trunc", np.trunc, facts=("odd", "zero at zero"), complex=False, scalar=lambda e, x: e.intrinsic("trunc", x), scalar_kinds="f",
+    doc="Rounded towards 0",
+)  # fmt: skip
+rint = elementwise(
+    "rint", np.rint, facts=("odd", "zero at zero"), scalar=lambda e, x: e.intrinsic("rint", x),
+    doc="Rounded to nearest, ties to even",
+)  # fmt: skip
 floor_divide = elementwise(
     "floor_divide", np.floor_divide, samples=reals(0.5, 3), complex=False, doc="floor(x / y)"
 )
 remainder = elementwise(
     "remainder", np.remainder, 1, lambda x, y: -floor_divide(x, y), samples=[reals(0.1, 0.4), reals(0.5, 3)],
-    complex=False, doc="x - y floor(x/y), with the sign of y",
+    complex=False, scalar=lambda e, x, y: e.remainder(x, y),
+    doc="x - y floor(x/y), with the sign of y",
 )  # fmt: skip
 fmod = elementwise(
     "fmod", np.fmod, 1, lambda x, y: -trunc(x / y), samples=[reals(0.1, 0.4), reals(0.5, 3)], complex=False,
+    scalar=lambda e, x, y: e.library("fmod", x, y), scalar_kinds="f",
     doc="x - y trunc(x/y), with the sign of x",
 )  # fmt: skip
 copysign = elementwise(
     "copysign", np.copysign, lambda x, y: sign(x) * copysign(1.0, y), 0, samples=reals(0.2, 3), complex=False,
+    scalar=lambda e, x, y: e.intrinsic("copysign", x, y),
     doc="|x| with the sign of y",
 )  # fmt: skip
 nextafter = elementwise(
     "nextafter", np.nextafter, complex=False, arity=2,
-    not_differentiable="it steps between neighbouring floating-point numbers", doc="Next float after x towards y",
+    not_differentiable="it steps between neighbouring floating-point numbers", scalar=lambda e, x, y: e.library("nextafter", x, y),
+    doc="Next float after x towards y",
 )  # fmt: skip
 gcd = elementwise("gcd", np.gcd, samples=integers(1, 30), complex=False, doc="Greatest common divisor of integers")
 lcm = elementwise("lcm", np.lcm, samples=integers(1, 30), complex=False, doc="Least common multiple of integers")
@@ -148,20 +190,24 @@ def _share(x: Any, out: Any, other: Any) -> Any:
 maximum = elementwise(
     "maximum", np.maximum, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
     facts=("commutative", "associative", "idempotent", "increasing"),
+    scalar=lambda e, x, y: e.maximum(x, y),
     doc="Larger of x and y; NaN if either is. At ties each operand gets half of the derivative.",
 )  # fmt: skip
 minimum = elementwise(
     "minimum", np.minimum, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
     facts=("commutative", "associative", "idempotent", "increasing"),
+    scalar=lambda e, x, y: e.minimum(x, y),
     doc="Smaller of x and y; NaN if either is. At ties each operand gets half of the derivative.",
 )  # fmt: skip
 fmax = elementwise(
     "fmax", np.fmax, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
-    facts=("commutative",), complex=False, doc="Larger of x and y, ignoring NaN; ties share equally",
+    facts=("commutative",), complex=False, scalar=lambda e, x, y: e.intrinsic("maxnum", x, y), scalar_kinds="f",
+    doc="Larger of x and y, ignoring NaN; ties share equally",
 )  # fmt: skip
 fmin = elementwise(
     "fmin", np.fmin, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
-    facts=("commutative",), complex=False, doc="Smaller of x and y, ignoring NaN; ties share equally",
+    facts=("commutative",), complex=False, scalar=lambda e, x, y: e.intrinsic("minnum", x, y), scalar_kinds="f",
+    doc="Smaller of x and y, ignoring NaN; ties share equally",
 )  # fmt: skip
 
 # Complex numbers. Cotangents pair with tangents as Re(sum(ct * t)), so a rule is the transpose, without
@@ -173,7 +219,10 @@ def _real_dtype(x: ArrayType) -> Any:
     return np.empty(0, x.dtype).real.dtype
 
 
-real = elementwise("real", np.real, 1, dtypes=_real_dtype, facts=("linear", "zero at zero"), doc="Real part")
+real = elementwise(
+    "real", np.real, 1, dtypes=_real_dtype, facts=("linear", "zero at zero"), scalar=lambda e, x: x,
+    doc="Real part",
+)  # fmt: skip
 imag = elementwise(
     "imag", np.imag, lambda: -1j, dtypes=_real_dtype, facts=("linear", "zero at zero"), doc="Imaginary part"
 )
@@ -196,7 +245,10 @@ class Conjugate(Elementwise, abstract=True):
         return (self(ct),)
 
 
-_conjugate = elementwise("conj", np.conjugate, 1, facts=("linear", "zero at zero"), family=Conjugate, doc="Conjugate")
+_conjugate = elementwise(
+    "conj", np.conjugate, 1, facts=("linear", "zero at zero"), family=Conjugate, scalar=lambda e, x: x,
+    doc="Conjugate",
+)  # fmt: skip
 
 
 def conj(x: Any) -> Any:

@@ -15,7 +15,7 @@ from ..graph.run import runner
 from ..graph.stage import evaluate
 from ..graph.types import ArrayType
 from .compare import where
-from .control_flow import ControlFlow, Flags, live_parts, out_types, pick, quietly, sample_graph, spread
+from .control_flow import ControlFlow, Flags, call_text, live_parts, out_types, pick, quietly, sample_graph, spread
 from .families import batch_size, shape_of, vocabulary
 from .shape import move_axis, reshape
 
@@ -30,6 +30,9 @@ class Switch(ControlFlow):
     @property
     def subgraphs(self) -> tuple[tuple[str, Graph], ...]:
         return tuple((f"branch {k}", graph) for k, graph in enumerate(self.branches))
+
+    def subgraph_types(self, *types: ArrayType) -> tuple[Sequence[ArrayType], ...]:
+        return (types[1:],) * len(self.branches)
 
     def with_subgraphs(self, *graphs: Graph) -> Switch:
         return Switch(graphs)
@@ -68,6 +71,16 @@ class Switch(ControlFlow):
                 f"switch: index {k} with {len(self.branches)} branches", "give 0 <= index < branches"
             )
         return runner(self.branches[k])(*operands)
+
+    def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str]:
+        index, *rest = operands
+        calls = [f"    {call_text(targets, function, rest)}" for function in functions]
+        if index.type.dtype.kind == "b" and len(calls) == 2:
+            return [f"if {index}:", calls[1], "else:", calls[0]]
+        lines = []
+        for k, call in enumerate(calls):
+            lines += [f"{'elif' if k else 'if'} {index} == {k}:", call]
+        return [*lines, "else:", f'    raise IndexError(f"branch {{{index}}} of {len(calls)}")']
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], jvp_graph: Any) -> Any:  # type: ignore[override]
         moving = [t is not None for t in tangents[1:]]
@@ -109,6 +122,9 @@ class Switch(ControlFlow):
                 total = where(vocabulary.equal(column, k), outs[k], total)
             chosen.append(total)
         return tuple(chosen), (0,) * len(chosen)
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.switch(self, operands, out)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..graph.graph import Graph
 from ..graph.interpreter import type_of_value
 from ..graph.primitive import Primitive
+from ..graph.reference_source import dtype_text
 from ..graph.stage import stage
 from ..graph.types import ArrayType, is_inexact
 from .families import vocabulary
@@ -21,6 +22,20 @@ Flags = Sequence[bool]
 quietly = np.errstate(all="ignore")
 """Graphs run without NumPy's floating-point warnings, as compiled code does: the nodes of a derivative divide by
 zero where `strong_multiply` then masks the result."""
+
+
+def call_text(targets: Sequence[str], function: str, operands: Sequence[str]) -> str:
+    """`a, b = step(x, y)`, as source."""
+    left = f"{', '.join(targets)} = " if targets else ""
+    return f"{left}{function}({', '.join(operands)})"
+
+
+def start_texts(targets: Sequence[Any], operands: Sequence[Any]) -> list[str]:
+    """The first values of a loop's carries, as source; Python numbers become those of NumPy that the loop makes."""
+    return [
+        f"{target} = {dtype_text(target.type.dtype)}({operand})" if operand.type.weak else f"{target} = {operand}"
+        for target, operand in zip(targets, operands, strict=True)
+    ]
 
 
 def strong(types: Sequence[ArrayType]) -> tuple[ArrayType, ...]:

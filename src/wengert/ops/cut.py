@@ -7,7 +7,15 @@ from typing import Any
 from ..graph.trees import tree_map
 from .families import elementwise
 
-_stop = elementwise("stop_gradient", lambda x: x, facts=("identity",), doc="x, with derivative 0")
+
+def _same(x: Any) -> Any:
+    return x
+
+
+_stop = elementwise(
+    "stop_gradient", _same, facts=("identity",), scalar=lambda e, x: x,
+    doc="x, with derivative 0",
+)  # fmt: skip
 
 
 def stop_gradient(tree: Any) -> Any:

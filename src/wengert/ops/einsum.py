@@ -46,6 +46,9 @@ class Einsum(Primitive):
         sizes = letter_sizes(self.inputs, [t.shape for t in types], f"einsum {self.subscripts}")
         return ArrayType(tuple(sizes[c] for c in self.output), np.result_type(*(t.promotes_as for t in types)))
 
+    def python(self, *operands: Any) -> str:
+        return f"np.einsum({self.subscripts!r}, {', '.join(operands)})"
+
     def numpy(self, *values: Any) -> Any:
         if len(values) == 1:
             return np.array(np.einsum(self.subscripts, *values))[()]

@@ -17,23 +17,34 @@ def inexact_dtype(*types: ArrayType) -> np.dtype:
     return dtype if is_inexact(dtype) else np.dtype(np.float64)
 
 
-exp = elementwise("exp", np.exp, lambda out: out, facts=("increasing",), doc="e**x")
+exp = elementwise(
+    "exp", np.exp, lambda out: out, facts=("increasing",), scalar=lambda e, x: e.exp(x),
+    doc="e**x",
+)  # fmt: skip
 exp2 = elementwise(
-    "exp2", np.exp2, lambda out: out * LN2, facts=("increasing",), complex=False, doc="2**x"
+    "exp2", np.exp2, lambda out: out * LN2, facts=("increasing",), complex=False, scalar=lambda e, x: e.library("exp2", x),
+    doc="2**x"
 )
 expm1 = elementwise(
-    "expm1", np.expm1, lambda out: out + 1, facts=("increasing", "zero at zero"), doc="e**x - 1, accurate near 0"
+    "expm1", np.expm1, lambda out: out + 1, facts=("increasing", "zero at zero"), scalar=lambda e, x: e.expm1(x),
+    doc="e**x - 1, accurate near 0"
 )
-log = elementwise("log", np.log, lambda x: 1 / x, facts=("increasing",), samples=reals(0.5, 3), doc="Natural logarithm")
+log = elementwise(
+    "log", np.log, lambda x: 1 / x, facts=("increasing",), samples=reals(0.5, 3), scalar=lambda e, x: e.log(x),
+    doc="Natural logarithm",
+)  # fmt: skip
 log2 = elementwise(
     "log2", np.log2, lambda x: 1 / (x * LN2), facts=("increasing",), samples=reals(0.5, 3), complex=False,
+    scalar=lambda e, x: e.library("log2", x),
     doc="Logarithm to base 2",
 )  # fmt: skip
 log10 = elementwise(
-    "log10", np.log10, lambda x: 1 / (x * LN10), facts=("increasing",), samples=reals(0.5, 3), doc="Logarithm to base 10"
+    "log10", np.log10, lambda x: 1 / (x * LN10), facts=("increasing",), samples=reals(0.5, 3), scalar=lambda e, x: e.library("log10", x),
+    doc="Logarithm to base 10"
 )
 log1p = elementwise(
     "log1p", np.log1p, lambda x: 1 / (1 + x), facts=("increasing", "zero at zero"), samples=reals(-0.5, 3),
+    scalar=lambda e, x: e.library("log1p", x),
     doc="log(1 + x), accurate near 0",
 )  # fmt: skip
 
@@ -45,7 +56,8 @@ def _weight(x, out):  # type: ignore[no-untyped-def]
 
 logaddexp = elementwise(
     "logaddexp", np.logaddexp, lambda x, out: _weight(x, out), lambda y, out: _weight(y, out),
-    facts=("commutative", "associative"), complex=False, doc="log(e**x + e**y) without overflow",
+    facts=("commutative", "associative"), complex=False, scalar=lambda e, x, y: e.logaddexp(x, y),
+    doc="log(e**x + e**y) without overflow",
 )  # fmt: skip
 logaddexp2 = elementwise(
     "logaddexp2", np.logaddexp2, lambda x, out: exp2(x - out), lambda y, out: exp2(y - out),
@@ -60,13 +72,19 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
     return (np.where(x >= 0, 1, small) / (1 + small)).astype(x.dtype, copy=False)[()]
 
 
+def _softplus(x):  # type: ignore[no-untyped-def]
+    return np.logaddexp(x, 0)
+
+
 sigmoid = elementwise(
     "sigmoid", _sigmoid, lambda out: out * (1 - out), dtypes=inexact_dtype, facts=("increasing",), complex=False,
+    scalar=lambda e, x: e.sigmoid(x),
     doc="1 / (1 + e**-x), without overflow",
 )  # fmt: skip
 softplus = elementwise(
-    "softplus", lambda x: np.logaddexp(x, 0), lambda x: sigmoid(x), dtypes=inexact_dtype, facts=("increasing",),
-    complex=False, doc="log(1 + e**x), without overflow",
+    "softplus", _softplus, lambda x: sigmoid(x), dtypes=inexact_dtype, facts=("increasing",),
+    complex=False, scalar=lambda e, x: e.logaddexp(x, e.const(0, x.dtype)),
+    doc="log(1 + e**x), without overflow",
 )  # fmt: skip
 
 vocabulary.log = log

@@ -113,6 +113,8 @@ class Elementwise(Primitive, abstract=True):
         self.samplers = samplers
         self.complex = complex
         self.__doc__ = doc
+        self.scalar: Callable[..., Any] | None = None
+        self.scalar_kinds = "biuf"
         self._type_cache: dict[tuple[ArrayType, ...], ArrayType] = {}
         self._arguments = [_argument_slots(d, arity) if callable(d) else () for d in derivatives or ()]
 
@@ -146,6 +148,23 @@ class Elementwise(Primitive, abstract=True):
             return np.dtype(np.result_type(*(t.promotes_as for t in types)))
         except TypeError as error:
             raise DtypeError(f"{self.name} does not accept {describe(types)}", "convert with .astype first") from error
+
+    def operand_dtypes(self, types: Sequence[ArrayType], out: ArrayType) -> list[np.dtype[Any]]:
+        """The dtypes that operands are converted to before the operation."""
+        if not isinstance(self.reference, np.ufunc):
+            return [out.dtype] * len(types)
+        asked: list[Any] = [type(t.promotes_as) if t.weak and t.dtype.kind != "b" else t.dtype for t in types]
+        if all(t.weak for t in types):
+            asked[0] = types[0].dtype
+        return list(self.reference.resolve_dtypes((*asked, None))[:-1])
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:  # type: ignore[override]
+        if self.scalar is None:
+            return NotImplemented
+        dtypes = self.operand_dtypes(types, out)
+        if not all(e.holds(d) and d.kind in self.scalar_kinds for d in dtypes):
+            return NotImplemented
+        return e.elementwise(self.scalar, operands, dtypes, out)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         total = None
@@ -264,6 +283,8 @@ def elementwise(
     not_differentiable: str | None = None,
     doc: str = "",
     family: type[Elementwise] = Elementwise,
+    scalar: Callable[..., Any] | None = None,
+    scalar_kinds: str = "biuf",
 ) -> Elementwise:
     """Declare and register an elementwise operation.
 
@@ -279,6 +300,9 @@ def elementwise(
     samples : where tests may draw inputs; one for all operands or one each. Default: reals in (-3, 3).
     complex : whether complex operands are accepted.
     family : a subclass of `Elementwise` that overrides a rule.
+    scalar : native code of one element, `scalar(e, *operands)`, written with the methods of `e` (`e.add`, `e.mul`,
+        `e.select`, `e.intrinsic("sqrt", x)`, `e.library("sin", x)`, ...; see `native.mathematics`). Without it
+        compiled programs call `reference`. scalar_kinds : the kinds of dtypes that it is for.
     """
     count = arity if arity is not None else (reference.nin if isinstance(reference, np.ufunc) else max(1, len(derivatives)))
     samplers = samples if isinstance(samples, (list, tuple)) else [samples or reals(-3, 3)] * count
@@ -286,6 +310,7 @@ def elementwise(
         name, reference, derivatives or None, count, dtypes, frozenset(facts), samplers, complex, doc,
         not_differentiable,
     )  # fmt: skip
+    primitive.scalar, primitive.scalar_kinds = scalar, scalar_kinds
     register(name, primitive)
     return primitive
 

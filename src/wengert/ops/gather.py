@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DtypeError, IndexOutOfBoundsError, ShapeError
 from ..graph.interpreter import bind, is_traced, symbolic_active, type_of_value
 from ..graph.primitive import Sample
+from ..graph.reference_source import dtype_text, parameter_text
 from ..graph.tensor import Tensor
 from ..graph.types import ArrayType, broadcast_shapes
 from .families import Linear, batch_size, describe, fit, shape_of, vocabulary
@@ -64,6 +65,16 @@ def _move_block(x: Any, count: int, source: int, target: int) -> Any:
     if source == target or count == 0:
         return x
     return np.moveaxis(x, range(source, source + count), range(target, target + count))
+
+
+def _key_text(axes: tuple[int, ...], at: int, indices: Sequence[Any]) -> str | None:
+    """The key as it stands between brackets, `:, i`; None if NumPy puts the shape of the indices elsewhere."""
+    found = dict(zip(axes, indices, strict=True))
+    block = common_shape([index.type for index in indices])
+    natural = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
+    if block and natural != at:
+        return None
+    return ", ".join(str(found.get(axis, ":")) for axis in range(axes[-1] + 1))
 
 
 def _read(x: Any, axes: tuple[int, ...], at: int, indices: Sequence[Any]) -> Any:
@@ -173,6 +184,10 @@ class Gather(_Indexed):
         except IndexError as error:
             raise misplaced(self, x, indices, error) from None
 
+    def python(self, x: Any, *indices: Any) -> str | None:
+        key = _key_text(self.axes, self.at, indices)
+        return None if key is None else f"{x}[{key}]"
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return bind(self, tangents[0], *primals[1:])
 
@@ -201,6 +216,9 @@ class Gather(_Indexed):
         if both:
             return bind(Gather.of(shifted, self.at), x, *indices), self.at
         return bind(Gather.of(shifted, self.at + 1), x, *indices), 0
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.gather(operands[0], self.axes, self.at, operands[1:], out)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -231,6 +249,14 @@ class ScatterAdd(_Indexed):
             raise misplaced(self, out, indices, error) from None
         return out
 
+    def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str] | None:
+        (out,), (v, *indices) = targets, operands
+        key = _key_text(self.axes, self.at, indices)
+        if key is None:
+            return None
+        zeros = f"{out} = np.zeros({parameter_text(self.shape)}, {dtype_text(out.type.dtype)})"
+        return [zeros, f"np.add.at({out}, np.s_[{key}], {v})"]
+
     def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
         indices = operands[1:]
         return (bind(Gather.of(self.axes, self.at), ct, *indices), *(None,) * len(indices))
@@ -243,6 +269,9 @@ class ScatterAdd(_Indexed):
         if both:
             return bind(ScatterAdd.of(shifted, self.at, shape), vocabulary.move_axis(v, 0, self.at), *indices), 0
         return bind(ScatterAdd.of(shifted, self.at + 1, shape), v, *indices), 0
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.scatter(None, operands[0], self.axes, self.at, operands[1:], out, add=True)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -277,6 +306,11 @@ class Scatter(_Indexed):
         except IndexError as error:
             raise misplaced(self, x, indices, error) from None
         return out
+
+    def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str] | None:
+        (out,), (x, v, *indices) = targets, operands
+        key = _key_text(self.axes, self.at, indices)
+        return None if key is None else [f"{out} = np.array({x})", f"{out}[{key}] = {v}"]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return assignment_tangent(self, primals, tangents)
@@ -327,6 +361,9 @@ class Scatter(_Indexed):
             v = reshape(v, (*(1,) * (rank - len(shape_of(v))), *shape_of(v)))
             v = reshape(v, (*shape_of(v)[: self.at], 1, *shape_of(v)[self.at :]))
         return bind(Scatter.of(shifted, self.at), x, v, *indices), 0
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.scatter(operands[0], operands[1], self.axes, self.at, operands[2:], out, add=False)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

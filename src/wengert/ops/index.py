@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import IndexOutOfBoundsError, ShapeError
 from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Primitive, Sample
+from ..graph.reference_source import dtype_text, parameter_text
 from ..graph.tensor import Tensor
 from ..graph.types import ArrayType, Dim, broadcast_shapes, is_inexact
 from .families import Linear, align_batches, batch_size, fit, shape_of, vocabulary
@@ -42,6 +43,12 @@ def numpy_key(place: Place) -> Any:
         return place[0]
     key = tuple([slice(*part) if part.__class__ is Span else part for part in place])
     return key[0] if len(key) == 1 else key
+
+
+def place_text(place: Place) -> str:
+    """The place as it stands between brackets: `1, ::-1`."""
+    parts = [repr(p) if isinstance(p, Span) else "..." if p is Ellipsis else str(p) for p in place]
+    return ", ".join(parts) or "()"
 
 
 def expanded(place: Place, ndim: int) -> list[Any]:
@@ -169,6 +176,9 @@ class Slice(Linear):
         except TypeError:  # a Python number
             return np.asarray(x)[self.numpy_key]
 
+    def python(self, x: Any) -> str:
+        return f"{x}[{place_text(self.place)}]"
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return bind(self, tangents[0])
 
@@ -188,6 +198,9 @@ class Slice(Linear):
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         (x,) = align_batches(operands, axes)
         return bind(Slice.of((FULL, *self.place)), x), 0
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.part(operands[0], expanded(self.place, types[0].ndim))
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -232,12 +245,21 @@ class Unslice(Linear):
         out[self.numpy_key] = ct
         return out
 
+    def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str]:
+        (out,) = targets
+        zeros = f"{out} = np.zeros({parameter_text(self.shape)}, {dtype_text(out.type.dtype)})"
+        return [zeros, f"{out}[{place_text(self.place)}] = {operands[0]}"]
+
     def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
         return (bind(Slice.of(self.place), ct),)
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         (ct,) = align_batches(operands, axes)
         return bind(Unslice.of((FULL, *self.place), (shape_of(ct)[0], *self.shape)), ct), 0
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        place = expanded(self.place, len(self.shape))
+        return e.assembled(out.shape, out.dtype, e.zeros(out.shape, out.dtype), [(operands[0], place)])
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -290,6 +312,10 @@ class SetSlice(Linear):
     def numpy(self, x: Any, v: Any) -> Any:
         return self.overwrite(np.array(x), v)
 
+    def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str]:
+        (out,), (x, v) = targets, operands
+        return [f"{out} = np.array({x})", f"{out}[{place_text(self.place)}] = {v}"]
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return assignment_tangent(self, primals, tangents)
 
@@ -326,6 +352,9 @@ class SetSlice(Linear):
             own = shape_of(v)[1:]
             v = reshape(v, (size, *(1,) * (len(part) - len(own)), *own[max(len(own) - len(part), 0) :]))
         return bind(SetSlice.of((FULL, *self.place)), x, v), 0
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.assembled(out.shape, out.dtype, operands[0], [(operands[1], expanded(self.place, out.ndim))])
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

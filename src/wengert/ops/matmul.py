@@ -79,6 +79,9 @@ class Matmul(Bilinear):
             del shape[-1]
         return reshape(out, tuple(shape)), 0
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.matmul(*operands, out)
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         shapes = [((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((5, 1, 2, 3), (4, 3, 2)),

@@ -32,6 +32,11 @@ def reduced_shape(shape: tuple[Any, ...], axes: tuple[int, ...]) -> tuple[Any, .
     return tuple(n for k, n in enumerate(shape) if k not in axes)
 
 
+def axes_text(axes: tuple[int, ...]) -> str:
+    """The axes as source, a single one without its tuple."""
+    return str(axes[0] if len(axes) == 1 else axes)
+
+
 def batched_axes(axes: tuple[int, ...], at: int) -> tuple[tuple[int, ...], int]:
     """Reduced axes in the presence of a batch axis `at`, and where that axis ends up."""
     shifted = tuple(k + (k >= at) for k in axes)
@@ -65,6 +70,9 @@ class Sum(Linear):
     def numpy(self, x: Any) -> Any:
         return np.add.reduce(x, axis=self.axes)
 
+    def python(self, x: Any) -> str:
+        return f"np.sum({x}, axis={axes_text(self.axes)})"
+
     def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
         shape = operands[0].shape
         return (broadcast_to(reshape(ct, kept_shape(shape, self.axes)), shape),)
@@ -85,6 +93,9 @@ class Sum(Linear):
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         reduced, at = batched_axes(self.axes, axes[0] or 0)
         return bind(Sum.of(reduced), operands[0]), at
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.reduce("add", operands[0], self.axes, out.dtype)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -169,10 +180,16 @@ class Prod(Reduction):
     def numpy(self, x: Any) -> Any:
         return np.multiply.reduce(x, axis=self.axes)
 
+    def python(self, x: Any) -> str:
+        return f"np.prod({x}, axis={axes_text(self.axes)})"
+
     def slopes(self, x: Any, out: Any) -> Any:
         lanes = lanes_last(x, self.axes)
         others = vocabulary.product_of_others(lanes, len(shape_of(lanes)) - 1)
         return lanes_back(others, shape_of(x), self.axes)
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.reduce("multiply", operands[0], self.axes, out.dtype)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -200,6 +217,9 @@ class Extremum(Reduction, abstract=True):
     def numpy(self, x: Any) -> Any:
         return self.ufunc.reduce(x, axis=self.axes)
 
+    def python(self, x: Any) -> str | None:
+        return f"np.{self.name}({x}, axis={axes_text(self.axes)})"
+
     def slopes(self, x: Any, out: Any) -> Any:
         chosen = logical_or(equal(x, out), not_equal(x, x))  # a NaN is what made the result NaN
         chosen = convert(chosen, np.empty(0, type_of_value(x).dtype).real.dtype)
@@ -220,12 +240,20 @@ class Max(Extremum):
     name = "max"
     ufunc = np.maximum
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.reduce("maximum", operands[0], self.axes, out.dtype)
+
+
 
 class Min(Extremum):
     """Smallest element over axes; complex numbers in NumPy's order (real part, then imaginary part)."""
 
     name = "min"
     ufunc = np.minimum
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.reduce("minimum", operands[0], self.axes, out.dtype)
+
 
 
 class LogSumExp(Reduction):
@@ -259,6 +287,10 @@ class LogSumExp(Reduction):
         count = reshape(sum_axes(convert(top, real), self.axes), shape_of(out))
         return where(top, 1 / where(equal(count, 0), 1.0, count), weights)
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.logsumexp(operands[0], self.axes, out.dtype)
+
+
 
 class Logical(Reduction, abstract=True):
     """`any` and `all`: booleans, so without derivative."""
@@ -279,12 +311,20 @@ class Any_(Logical):
     name = "any"
     ufunc = np.logical_or
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.reduce("or", operands[0], self.axes, out.dtype)
+
+
 
 class All(Logical):
     """Whether every element is true (not zero)."""
 
     name = "all"
     ufunc = np.logical_and
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.reduce("and", operands[0], self.axes, out.dtype)
+
 
 
 class Position(Extremum, abstract=True):
@@ -300,6 +340,9 @@ class Position(Extremum, abstract=True):
     def numpy(self, x: Any) -> Any:
         return self.find(x, self.axes[0])
 
+    def python(self, x: Any) -> str | None:
+        return f"np.{self.name}({x}, axis={self.axes[0]})"
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         yield cls((1,)), (rng.normal(size=(2, 3, 4)),)
@@ -313,12 +356,20 @@ class ArgMax(Position):
     name = "argmax"
     find = staticmethod(np.argmax)
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.arg("gt", operands[0], self.axes[0], out.dtype)
+
+
 
 class ArgMin(Position):
     """Position of the smallest element along an axis."""
 
     name = "argmin"
     find = staticmethod(np.argmin)
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.arg("lt", operands[0], self.axes[0], out.dtype)
+
 
 
 def logsumexp_axes(x: Any, axes: tuple[int, ...]) -> Any:

@@ -16,6 +16,7 @@ from ..errors import ShapeError
 from ..graph.graph import Graph
 from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Sample
+from ..graph.reference_source import dtype_text, parameter_text
 from ..graph.run import runner
 from ..graph.stage import evaluate, stage
 from ..graph.types import ArrayType, Dim
@@ -24,6 +25,7 @@ from .compare import where
 from .control_flow import (
     Flags,
     Loop,
+    call_text,
     carries_derivative,
     fixed_point,
     live_parts,
@@ -35,6 +37,7 @@ from .control_flow import (
     sample_graph,
     slice_type,
     spread,
+    start_texts,
     var_type,
     zeros_of,
 )
@@ -99,6 +102,10 @@ class Scan(Loop):
         stacked = tuple(ArrayType((self.length, *t.shape), t.dtype) for t in results[self.carries :])
         return (*results[: self.carries], *stacked)
 
+    def subgraph_types(self, *types: ArrayType) -> tuple[Sequence[ArrayType], ...]:
+        consts, carries, xs = self.parts(types)
+        return ([*consts, *carries, *(ArrayType(t.shape[1:], t.dtype) for t in xs)],)
+
     @quietly
     def numpy(self, *operands: Any) -> tuple[Any, ...]:
         consts, carry, xs = self.parts(operands)
@@ -113,6 +120,19 @@ class Scan(Loop):
                 y[k] = value
         types = out_types(self.body)
         return (*[np.asarray(c, t.dtype)[()] for c, t in zip(carry, types, strict=False)], *ys)
+
+    def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str]:
+        consts, init, xs = self.parts(operands)
+        carries, ys = targets[: self.carries], targets[self.carries :]
+        step = fresh("step")
+        lines = start_texts(carries, init)
+        for y in ys:
+            lines.append(f"{y} = np.empty({parameter_text(y.type.shape)}, {dtype_text(y.type.dtype)})")
+        steps = f"range({parameter_text(self.length)})"
+        lines.append(f"for {step} in {f'reversed({steps})' if self.reverse else steps}:")
+        made = [*carries, *(f"{y}[{step}]" for y in ys)]
+        given = [*consts, *carries, *(f"{x}[{step}]" for x in xs)]
+        return [*lines, f"    {call_text(made, functions[0], given)}"]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], jvp_graph: Any) -> Any:  # type: ignore[override]
         moving_consts, moving_init, moving_xs = self.parts([t is not None for t in tangents])
@@ -211,6 +231,9 @@ class Scan(Loop):
                 values.append(move_axis(x, axis, 1 if scanned else 0))
         outs = bind(Scan(graph, self.consts, n, self.length, self.reverse), *values)
         return outs, tuple(None if not c else (0 if k < n else 1) for k, c in enumerate(carried))
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.scan(self, operands, out)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import AxisError, ShapeError
 from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Primitive, Sample
+from ..graph.reference_source import dtype_text
 from ..graph.types import ArrayType, Dim, broadcast_shapes
 from .families import Linear, align_batches, shape_of, vocabulary
 
@@ -57,6 +58,9 @@ class Reshape(Linear):
         (x,) = align_batches(operands, axes)
         return reshape(x, (shape_of(x)[0], *self.shape)), 0
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.reshape(operands[0], self.shape)
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         yield cls((3, 2)), (rng.normal(size=(2, 3)),)
@@ -99,6 +103,9 @@ class Transpose(Linear):
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         (x,) = align_batches(operands, axes)
         return transpose(x, (0, *(k + 1 for k in self.permutation))), 0
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.transpose(operands[0], self.permutation)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -145,6 +152,9 @@ class BroadcastTo(Linear):
         x = reshape(x, (size, *(1,) * (len(self.shape) - len(rest)), *rest))
         return broadcast_to(x, (size, *self.shape)), 0
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.broadcast(operands[0], self.shape)
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         yield cls((2, 3, 4)), (rng.normal(size=(3, 1)),)
@@ -187,6 +197,13 @@ class Convert(Linear):
             x = x.real
         return x.astype(self.dtype)[()] if x.ndim == 0 else x.astype(self.dtype)
 
+    def python(self, x: Any) -> str:
+        value = f"np.real({x})" if x.type.dtype.kind == "c" and self.dtype.kind not in "cb" else x
+        dtype = dtype_text(self.dtype)
+        if x.type.ndim:
+            return f"{value}.astype({dtype})"
+        return f"{dtype}({value})" if self.dtype.kind in "fc" else f"np.asarray({value}).astype({dtype})[()]"
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         if self.dtype.kind not in "fc" or type_of_value(primals[0]).dtype.kind not in "fc":
             return None
@@ -197,6 +214,9 @@ class Convert(Linear):
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         return convert(operands[0], self.dtype), axes[0]
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.fitted(operands[0], operands[0].shape, self.dtype)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -250,6 +270,16 @@ class Concatenate(Linear):
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         return bind(Concatenate.of(self.axis + 1), *align_batches(operands, axes)), 0
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        if any(isinstance(n, Dim) for n in out.shape):
+            return NotImplemented
+        pieces, start = [], 0
+        for x in operands:
+            stop = start + x.shape[self.axis]
+            pieces.append((x, [(start, stop, 1) if k == self.axis else (0, n, 1) for k, n in enumerate(out.shape)]))
+            start = stop
+        return e.assembled(out.shape, out.dtype, e.zeros(out.shape, out.dtype), pieces)
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         yield cls(1), (rng.normal(size=(2, 3)), rng.normal(size=(2, 1)), rng.normal(size=(2, 0)))
@@ -300,6 +330,12 @@ class Pad(Linear):
         column = reshape(value, (shape_of(value)[0], *(1,) * (len(shape_of(x)) - 1)))
         return vocabulary.where(mask, inside, column), 0
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        place = [(a, a + n, 1) for n, (a, _) in zip(types[0].shape, self.widths, strict=True)]
+        if any(a < 0 or b < 0 for a, b in self.widths):
+            return NotImplemented
+        return e.assembled(out.shape, out.dtype, operands[1], [(operands[0], place)])
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         yield cls(((1, 0), (0, 2))), (rng.normal(size=(2, 3)), rng.normal(size=()))
@@ -326,6 +362,9 @@ class ZerosLike(Primitive):
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         return bind(self, operands[0]), axes[0]
+
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.zeros(out.shape, out.dtype)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

@@ -207,6 +207,11 @@ class TriangularSolve(Stacked):
             out[k] = solver(1.0, t[k].T, b[k], lower=not self.lower, trans_a=1, diag=self.unit)
         return out
 
+    def python(self, t: Any, b: Any) -> str | None:
+        if t.type.ndim != 2 or 0 in b.type.shape:
+            return None
+        return f"scipy.linalg.solve_triangular({t}, {b}, lower={self.lower}, unit_diagonal={self.unit})"
+
     def _mask(self, n: int, dtype: Any) -> Any:
         strict = ones_below(n, dtype, -1 if self.unit else 0)
         return strict if self.lower else strict.T
@@ -305,6 +310,9 @@ class Expm(SquareMatrix):
 
     def numpy(self, a: Any) -> Any:
         return scipy_linalg().expm(a) if a.size else a.copy()
+
+    def python(self, a: Any) -> str | None:
+        return f"scipy.linalg.expm({a})" if 0 not in a.type.shape else None
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return bind(_frechet, primals[0], tangents[0])

@@ -10,47 +10,73 @@ from .families import elementwise, reals, vocabulary
 
 DEGREE = float(np.pi / 180)
 
-sin = elementwise("sin", np.sin, lambda x: cos(x), facts=("odd", "zero at zero"), doc="Sine of radians")
-cos = elementwise("cos", np.cos, lambda x: -sin(x), facts=("even",), doc="Cosine of radians")
+sin = elementwise(
+    "sin", np.sin, lambda x: cos(x), facts=("odd", "zero at zero"), scalar=lambda e, x: e.library("sin", x),
+    doc="Sine of radians",
+)  # fmt: skip
+cos = elementwise(
+    "cos", np.cos, lambda x: -sin(x), facts=("even",), scalar=lambda e, x: e.library("cos", x),
+    doc="Cosine of radians",
+)  # fmt: skip
 tan = elementwise(
-    "tan", np.tan, lambda out: 1 + out * out, facts=("odd", "zero at zero"), samples=reals(-1, 1), doc="Tangent of radians"
+    "tan", np.tan, lambda out: 1 + out * out, facts=("odd", "zero at zero"), samples=reals(-1, 1), scalar=lambda e, x: e.library("tan", x),
+    doc="Tangent of radians"
 )
 arcsin = elementwise(
     "arcsin", np.arcsin, lambda x: 1 / sqrt((1 - x) * (1 + x)), facts=("odd", "increasing", "zero at zero"),
-    samples=reals(-0.9, 0.9), doc="Inverse sine, in radians",
+    samples=reals(-0.9, 0.9), scalar=lambda e, x: e.library("asin", x),
+    doc="Inverse sine, in radians",
 )  # fmt: skip
 arccos = elementwise(
-    "arccos", np.arccos, lambda x: -1 / sqrt((1 - x) * (1 + x)), samples=reals(-0.9, 0.9), doc="Inverse cosine, in radians"
+    "arccos", np.arccos, lambda x: -1 / sqrt((1 - x) * (1 + x)), samples=reals(-0.9, 0.9), scalar=lambda e, x: e.library("acos", x),
+    doc="Inverse cosine, in radians"
 )
 arctan = elementwise(
-    "arctan", np.arctan, lambda x: 1 / (1 + x * x), facts=("odd", "increasing", "zero at zero"), doc="Inverse tangent, in radians"
+    "arctan", np.arctan, lambda x: 1 / (1 + x * x), facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.library("atan", x),
+    doc="Inverse tangent, in radians"
 )
 arctan2 = elementwise(
     "arctan2", np.arctan2, lambda x, y: y / (x * x + y * y), lambda x, y: -x / (x * x + y * y),
-    samples=reals(0.3, 3), complex=False, doc="Angle of the point (y, x): arctan2(y, x)",
+    samples=reals(0.3, 3), complex=False, scalar=lambda e, x, y: e.library("atan2", x, y),
+    doc="Angle of the point (y, x): arctan2(y, x)",
 )  # fmt: skip
 hypot = elementwise(
     "hypot", np.hypot, lambda x, out: _over(x, out), lambda y, out: _over(y, out), facts=("commutative",),
-    samples=reals(0.3, 3), complex=False, doc="sqrt(x**2 + y**2) without overflow; derivative 0 at the origin",
+    samples=reals(0.3, 3), complex=False, scalar=lambda e, x, y: e.library("hypot", x, y),
+    doc="sqrt(x**2 + y**2) without overflow; derivative 0 at the origin",
 )  # fmt: skip
-sinh = elementwise("sinh", np.sinh, lambda x: cosh(x), facts=("odd", "increasing", "zero at zero"), doc="Hyperbolic sine")
-cosh = elementwise("cosh", np.cosh, lambda x: sinh(x), facts=("even",), doc="Hyperbolic cosine")
+sinh = elementwise(
+    "sinh", np.sinh, lambda x: cosh(x), facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.library("sinh", x),
+    doc="Hyperbolic sine",
+)  # fmt: skip
+cosh = elementwise(
+    "cosh", np.cosh, lambda x: sinh(x), facts=("even",), scalar=lambda e, x: e.library("cosh", x),
+    doc="Hyperbolic cosine",
+)  # fmt: skip
 tanh = elementwise(
-    "tanh", np.tanh, lambda out: 1 - out * out, facts=("odd", "increasing", "zero at zero"), doc="Hyperbolic tangent"
+    "tanh", np.tanh, lambda out: 1 - out * out, facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.tanh(x),
+    doc="Hyperbolic tangent"
 )
 arcsinh = elementwise(
-    "arcsinh", np.arcsinh, lambda x: 1 / sqrt(x * x + 1), facts=("odd", "increasing", "zero at zero"), doc="Inverse hyperbolic sine"
+    "arcsinh", np.arcsinh, lambda x: 1 / sqrt(x * x + 1), facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.library("asinh", x),
+    doc="Inverse hyperbolic sine"
 )
 arccosh = elementwise(
-    "arccosh", np.arccosh, lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)), samples=reals(1.2, 3), doc="Inverse hyperbolic cosine"
+    "arccosh", np.arccosh, lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)), samples=reals(1.2, 3), scalar=lambda e, x: e.library("acosh", x),
+    doc="Inverse hyperbolic cosine"
 )
 arctanh = elementwise(
     "arctanh", np.arctanh, lambda x: 1 / ((1 - x) * (1 + x)), facts=("odd", "zero at zero"), samples=reals(-0.9, 0.9),
+    scalar=lambda e, x: e.library("atanh", x),
     doc="Inverse hyperbolic tangent",
 )  # fmt: skip
-deg2rad = elementwise("deg2rad", np.deg2rad, lambda: DEGREE, facts=("linear", "zero at zero"), complex=False, doc="Degrees to radians")
+deg2rad = elementwise(
+    "deg2rad", np.deg2rad, lambda: DEGREE, facts=("linear", "zero at zero"), complex=False, scalar=lambda e, x: e.mul(x, DEGREE),
+    doc="Degrees to radians",
+)  # fmt: skip
 rad2deg = elementwise(
-    "rad2deg", np.rad2deg, lambda: 1 / DEGREE, facts=("linear", "zero at zero"), complex=False, doc="Radians to degrees"
+    "rad2deg", np.rad2deg, lambda: 1 / DEGREE, facts=("linear", "zero at zero"), complex=False, scalar=lambda e, x: e.mul(x, 1 / DEGREE),
+    doc="Radians to degrees"
 )
 
 

@@ -17,6 +17,7 @@ from ..graph.graph import Graph
 from ..graph.interpreter import bind, is_traced
 from ..graph.nodes import Var
 from ..graph.primitive import Sample
+from ..graph.reference_source import dtype_text, parameter_text
 from ..graph.run import runner
 from ..graph.stage import evaluate, stage
 from ..graph.types import ArrayType, Dim
@@ -24,6 +25,7 @@ from .compare import where
 from .control_flow import (
     Flags,
     Loop,
+    call_text,
     carries_derivative,
     compact,
     fixed_point,
@@ -34,6 +36,7 @@ from .control_flow import (
     quietly,
     rearranged,
     sample_graph,
+    start_texts,
     var_type,
 )
 from .families import batch_size, shape_of, vocabulary
@@ -118,6 +121,10 @@ class While(Loop):
         stacked = tuple(ArrayType((self.length, *t.shape), t.dtype) for t in results[self.carries :])
         return (*results[: self.carries], ArrayType((self.length,), np.dtype(bool)), *stacked)
 
+    def subgraph_types(self, *types: ArrayType) -> tuple[Sequence[ArrayType], ...]:
+        cond_consts, body_consts, carries = self.parts(types)
+        return [*cond_consts, *carries], [*body_consts, *carries]
+
     @quietly
     def numpy(self, *operands: Any) -> tuple[Any, ...]:
         cond_consts, body_consts, carry = self.parts(operands)
@@ -140,6 +147,26 @@ class While(Loop):
             for s, t in zip(stacks, types[n:], strict=True)
         ]
         return (*last, np.ones(steps, bool), *ys)
+
+    def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str]:
+        cond_consts, body_consts, init = self.parts(operands)
+        carries = targets[: self.carries]
+        proceed, step = functions
+        lines = start_texts(carries, init)
+        condition = f"while {call_text([], proceed, [*cond_consts, *carries])}:"
+        given = [*body_consts, *carries]
+        if self.length is None:
+            return [*lines, condition, f"    {call_text(carries, step, given)}"]
+        alive, *ys = targets[self.carries :]
+        steps, lists, values = fresh("steps"), [fresh(f"{y}_list") for y in ys], [fresh(f"{y}_step") for y in ys]
+        lines += [f"{steps} = 0", *(f"{name} = []" for name in lists), condition]
+        lines.append(f"    {call_text([*carries, *values], step, given)}")
+        lines += [f"    {name}.append({value})" for name, value in zip(lists, values, strict=True)]
+        lines += [f"    {steps} += 1", f"{alive} = np.ones({steps}, bool)"]
+        for y, name in zip(ys, lists, strict=True):
+            shape = ", ".join([steps, *(str(parameter_text(n)) for n in y.type.shape[1:])])
+            lines.append(f"{y} = np.reshape(np.array({name}, {dtype_text(y.type.dtype)}), ({shape},))")
+        return lines
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], jvp_graph: Any) -> Any:  # type: ignore[override]
         _, moving_consts, moving_init = self.parts([t is not None for t in tangents])
@@ -260,7 +287,10 @@ class While(Loop):
             return results, (0,) * n
         return (*results[:n], *results[n + 1 :]), (*(0,) * n, *(1,) * (len(results) - n - 1))
 
+    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.while_loop(self, operands, out)
+
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         body, cond = sample_graph(3), sample_graph(4)
-        yield cls(cond, body, 0, 1, None), (rng.normal(size=3), np.float64(0.3), rng.normal(size=3))
+        yield cls(cond, body, 0, 1, None), (np.float64(0.3), rng.normal(size=3))

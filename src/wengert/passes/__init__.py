@@ -33,7 +33,7 @@ PIPELINE: tuple[Pass, ...] = (
 )
 """The default order, from left to right."""
 
-RULES: tuple[Pass, ...] = (strength, products, simplify)
+RULES: tuple[Callable[..., Graph], ...] = (strength, products, simplify)
 """Passes made of rules, which take `allow`."""
 
 
@@ -41,7 +41,8 @@ def allowing(allow: Collection[str], passes: Sequence[Pass] = PIPELINE) -> tuple
     """The passes with more rules allowed: those that change only what is named (see `passes.rules`)."""
     if unknown := set(allow) - set(CHANGES):
         raise WengertError(f"no rule changes {sorted(unknown)}", f"name some of {', '.join(CHANGES)}")
-    return tuple(functools.partial(p, allow=frozenset(allow)) if p in RULES else p for p in passes)
+    table = {p: functools.partial(p, allow=frozenset(allow)) for p in RULES}
+    return tuple(table.get(p, p) for p in passes)
 
 
 def optimize(

@@ -130,7 +130,7 @@ def map_subgraphs(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
 
 
 def everywhere(level: Callable[..., Graph]) -> Callable[..., Graph]:
-    """A pass over one level as a pass over nested graphs too, innermost first; a graph that occurs twice is changed once."""
+    """A pass over one level as one over nested graphs too, innermost first; a graph that occurs twice changes once."""
 
     @functools.wraps(level)
     def run(graph: Graph, *args: Any, **options: Any) -> Graph:

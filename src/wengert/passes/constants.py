@@ -1,4 +1,4 @@
-"""What passes ask of constants: their value computed ahead, whether all elements are one number, a key to compare by."""
+"""What passes ask of constants: values computed ahead, whether all elements are one number, a key to compare by."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ def computed(primitive: Primitive, inputs: Sequence[Const], outputs: Sequence[Ar
 
 def uniform(atom: Const) -> Any:
     """The number that all elements of a constant are, signs of zero included; None if they differ or there are none."""
+    if isinstance(atom.value, (*PYTHON_NUMBERS, np.generic)):
+        return atom.value
     value = np.asarray(atom.value)
     if value.size == 0 or value.dtype.kind not in "biufc":
         return None

@@ -1,10 +1,10 @@
 """DCE: what no output depends on is removed (dead code), in loops and branches too.
 
 Shape: analysis backward, then filter. Assumes: operations have no effects.
-Guarantees: the same outputs, bit for bit; every input of the whole graph stays. Of a loop, results that nobody reads go,
-with the carries and operands that only they need (a carry that only feeds itself is dead); of a branch, unused
+Guarantees: the same outputs, bit for bit; every input of the whole graph stays. Of a loop, results that nobody reads
+go, with the carries and operands that only they need (a carry that only feeds itself is dead); of a branch, unused
 results and operands that no branch reads. An operation that would have raised and that nobody reads is gone.
-Cost: linear in the nodes, times the depth of nesting; once more for each round in which a nested loop sets more free.
+Cost: linear in the nodes; those of nested loops once for each level and each of their results.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Pruned:
     """A loop or branch without what its used results do not need."""
 
     def __init__(self, node: Node, used: list[bool]) -> None:
-        self.primitive, self.operands, self.results = node.primitive.prune(used, dce)  # type: ignore[misc]
+        assert node.primitive.prune is not None
+        self.primitive, self.operands, self.results = node.primitive.prune(used, dce)
         self.unchanged = (
             len(self.operands) == len(node.inputs)
             and len(self.results) == len(used)

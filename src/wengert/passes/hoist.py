@@ -34,7 +34,9 @@ def hoist(graph: Graph) -> Graph:
 def hoisted(builder: Builder, node: Node) -> bool:
     """Write the loop with its invariants in front of it; False if there are none."""
     loop: Any = node.primitive
-    parts = [split(g, count, sure) for (_, g), count, sure in zip(node.subgraphs, loop.constants, loop.enters, strict=True)]
+    parts = [
+        split(g, count, sure) for (_, g), count, sure in zip(node.subgraphs, loop.constants, loop.enters, strict=True)
+    ]
     if not any(part.moved for part in parts):
         return False
     inputs = builder.atoms(node.inputs)

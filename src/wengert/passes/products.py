@@ -2,7 +2,7 @@
 
 Shape: local rules. Assumes: operations with the fact "elementwise" follow NumPy's broadcasting.
 Guarantees: types and derivatives stay, values as well, bit for bit, but for transposed matrix products, whose sums
-may be added in another order (BLAS takes transposed operands at no cost, and the transpose of the result would be a copy).
+may be added in another order (BLAS takes transposed operands at no cost; transposing the result is a copy).
 Cost: linear in the nodes.
 """
 
@@ -18,7 +18,6 @@ from ..graph.nodes import Node
 from .build import Builder, everywhere
 from .rewrite import rewrite
 from .rules import Match, Uses, rule, used_once
-
 
 
 def compose(first: tuple[int, ...], then: tuple[int, ...]) -> tuple[int, ...]:
@@ -37,7 +36,7 @@ def same_type(match: Match, uses: Uses) -> bool:
 
 
 def keeps_order(match: Match, uses: Uses) -> bool:
-    return match.params["p"] == tuple(range(len(match.params["p"])))
+    return bool(match.params["p"] == tuple(range(len(match.params["p"]))))
 
 
 def matrices_swapped(match: Match, uses: Uses) -> bool:
@@ -56,7 +55,7 @@ def holds(small: np.dtype[Any], large: np.dtype[Any]) -> bool:
     if not np.can_cast(small, large, "safe"):
         return False
     if small.kind in "iu" and large.kind in "fc":
-        return small.itemsize * 8 <= np.finfo(large).nmant + 1
+        return bool(small.itemsize * 8 <= np.finfo(large).nmant + 1)
     return True
 
 

@@ -7,7 +7,9 @@ undo each other still comes to an end, and the cost stays linear in the nodes.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Collection, Sequence
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from ..graph.primitive import Primitive, registry
 from ..graph.types import ArrayType
 from .build import Builder, known
 from .constants import computed, worth_keeping
-from .rules import Match, Rule, matches, number
+from .rules import CONSTANT, Match, Rule, matches, number
 
 FUEL = 8
 """How often the outcome of a rule is rewritten again."""
@@ -33,13 +35,19 @@ def rewrite(graph: Graph, rules: Sequence[Rule], allow: Collection[str] = ()) ->
     return rewriter.builder.finish()
 
 
+@functools.cache
+def code(expression: ast.expr) -> CodeType:
+    """A parameter of a replacement, compiled."""
+    return compile(ast.Expression(expression), "<rule>", "eval")
+
+
 class Rewriter:
     """A builder that tries rules on every node."""
 
     def __init__(self, graph: Graph, rules: Sequence[Rule]) -> None:
         self.builder = Builder(graph)
         self.rules = rules
-        self.starting: dict[Primitive, list[Rule]] = {}
+        self.candidates: dict[Any, list[Rule]] = {}
         self.uses: dict[Var, int] = {}
         for atom in (*(a for node in graph.nodes for a in node.inputs), *graph.outputs):
             if isinstance(atom, Var):
@@ -63,10 +71,7 @@ class Rewriter:
         self, primitive: Primitive, inputs: Sequence[Atom], out: ArrayType, like: Node, fuel: int
     ) -> Atom | None:
         """What the first rule that fits makes of an operation; None if none fits."""
-        starting = self.starting.get(primitive)
-        if starting is None:
-            starting = self.starting[primitive] = [r for r in self.rules if r.starts_at(primitive)]
-        for rule in starting if fuel else ():
+        for rule in self.candidates_for(primitive, inputs) if fuel else ():
             for match in matches(rule, primitive, inputs, out, self.builder.producer):
                 if all(condition(match, self.uses) for condition in rule.when):
                     mark = len(self.builder.nodes)
@@ -80,6 +85,22 @@ class Rewriter:
                     del self.builder.nodes[mark:]
         return None
 
+    def candidates_for(self, primitive: Primitive, inputs: Sequence[Atom]) -> list[Rule]:
+        """The rules that may fit an operation, remembered by what makes its operands: mostly there are none."""
+        kinds: list[Any] = []
+        for atom in inputs:
+            if isinstance(atom, Const):
+                kinds.append(CONSTANT if known(atom) else None)
+            else:
+                node = self.builder.producer.get(atom)
+                kinds.append(None if node is None or node.primitive.multiple else node.primitive)
+        same = len(inputs) == 2 and inputs[0] is inputs[1]
+        key = (primitive, *kinds, same)
+        found = self.candidates.get(key)
+        if found is None:
+            found = self.candidates[key] = [r for r in self.rules if r.may_match(primitive, kinds, same)]
+        return found
+
     def build(self, rule: Rule, pattern: Any, match: Match, like: Node, fuel: int) -> Atom:
         """The atom that a replacement stands for, writing its nodes."""
         if isinstance(pattern, ast.Name):
@@ -90,10 +111,9 @@ class Rewriter:
         primitive: Any = match.operations.get(name) or registry[name]
         if isinstance(primitive, type):
             scope = {**rule.helpers, **match.params, "out": match.out, **{k: v.type for k, v in match.atoms.items()}}
-            named = {
-                str(k.arg): eval(compile(ast.Expression(k.value), rule.text, "eval"), scope) for k in pattern.keywords
-            }
-            primitive = primitive.of(**named)
+            named = {str(k.arg): eval(code(k.value), scope) for k in pattern.keywords}
+            made: Any = primitive
+            primitive = made.of(**named)
         inputs = [self.build(rule, part, match, like, fuel) for part in pattern.args]
         if all(known(atom) for atom in inputs):
             constant = self.constant(primitive, inputs, match.out)  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ A rule that changes nothing is exact: the same bits (those of a NaN aside), and 
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,13 +34,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import RegistrationError
-from ..graph.nodes import Atom, Const, Node, Var
+from ..graph.nodes import Atom, Node, Var
 from ..graph.primitive import Primitive, registry
 from ..graph.types import ArrayType
 from .build import known
 from .constants import uniform
 
 CHANGES = ("digits", "order", "rounding", "zero sign", "nan", "derivative")
+
+
+CONSTANT = "constant"
 
 
 class Match(NamedTuple):
@@ -75,9 +79,27 @@ class Rule(NamedTuple):
     def exact(self) -> bool:
         return not self.changes
 
-    def starts_at(self, primitive: Primitive) -> bool:
-        """Whether an operation may be the outermost one of the pattern."""
-        return operation_fits(self.pattern, primitive, self.facts)
+    def may_match(self, primitive: Primitive, kinds: Sequence[Any], same: bool) -> bool:
+        """Whether an operation may be the outermost one of the pattern, by what makes its operands.
+
+        `kinds` holds for each operand the operation that makes it, CONSTANT or None; `same` says whether the first two
+        operands are one value.
+        """
+        parts = self.pattern.args  # type: ignore[attr-defined]
+        if not operation_fits(self.pattern, primitive, self.facts) or len(parts) != len(kinds):
+            return False
+        names = [part.id for part in parts if isinstance(part, ast.Name)]
+        if len(parts) == 2 and len(names) == 2 and names[0] == names[1] and not same:
+            return False
+        orders = [kinds, kinds[::-1]] if len(kinds) == 2 and "commutative" in primitive.facts else [kinds]
+        return any(all(self._may_be(part, kind) for part, kind in zip(parts, order, strict=True)) for order in orders)
+
+    def _may_be(self, part: ast.expr, kind: Any) -> bool:
+        if isinstance(part, ast.Call):
+            return isinstance(kind, Primitive) and operation_fits(part, kind, self.facts)
+        if isinstance(part, ast.Name) and part.id not in "abc":
+            return True
+        return kind is CONSTANT
 
     def __str__(self) -> str:
         return self.text + (f"   (changes: {', '.join(sorted(self.changes))})" if self.changes else "")
@@ -101,6 +123,7 @@ def rule(
     return Rule(text, left, right, tuple(when), frozenset(changes), facts, helpers or {})
 
 
+@functools.cache
 def number(pattern: ast.expr) -> Any:
     """The number that a pattern is, None if it is no number."""
     try:
@@ -144,9 +167,7 @@ def _call(
     for operands in orders:
         ways: Iterator[Match] = iter((match,))
         for part, atom in zip(pattern.args, operands, strict=True):
-            ways = itertools.chain.from_iterable(
-                [_atom(found, part, atom, way, producer) for way in ways]
-            )
+            ways = itertools.chain.from_iterable([_atom(found, part, atom, way, producer) for way in ways])
         yield from ways
 
 
@@ -177,7 +198,7 @@ def kinds(letters: str) -> Condition:
 
 
 def one_dtype(match: Match, uses: Uses) -> bool:
-    """All values that are no constants, inner ones included, have the dtype of the result, so that nothing is promoted."""
+    """All values but constants, inner ones included, have the dtype of the result, so that nothing is promoted."""
     values = [*match.inner, *(atom for atom in match.atoms.values() if isinstance(atom, Var))]
     return all(value.dtype == match.out.dtype for value in values)
 
@@ -193,16 +214,22 @@ def _constant(test: Callable[[np.ndarray], Any]) -> Callable[[str], Condition]:
 
 regular = _constant(lambda a: a.dtype.kind in "biufc" and np.isfinite(a).all() and (a != 0).all())
 """A constant without zeros, infinities and NaNs."""
-neutral = _constant(
-    lambda a: a.size > 0 and (a == 0).all() and (a.dtype.kind == "f") and np.signbit(a).all()
-)
+neutral = _constant(lambda a: a.size > 0 and (a == 0).all() and (a.dtype.kind == "f") and np.signbit(a).all())
 """A constant of negative zeros: x + -0.0 is x, whereas 0.0 + -0.0 is 0.0."""
 positive_zero = _constant(
-    lambda a: a.size > 0 and (a == 0).all() and (a.dtype.kind in "biu" or (a.dtype.kind == "f" and not np.signbit(a).any()))
+    lambda a: (
+        a.size > 0 and (a == 0).all() and (a.dtype.kind in "biu" or (a.dtype.kind == "f" and not np.signbit(a).any()))
+    )
 )
 """A constant of zeros without sign: x - 0.0 is x, also for x = -0.0."""
-powers_of_two = _constant(
-    lambda a: a.dtype.kind in "iuf" and a.size > 0 and np.isfinite(a).all()
-    and (np.abs(np.frexp(a.astype(np.float64))[0]) == 0.5).all() and (np.abs(np.frexp(a.astype(np.float64))[1]) < 100).all()
-)  # fmt: skip
+
+
+def _powers_of_two(a: np.ndarray) -> bool:
+    if a.dtype.kind not in "iuf" or a.size == 0 or not np.isfinite(a).all():
+        return False
+    fraction, exponent = np.frexp(a.astype(np.float64))
+    return bool((np.abs(fraction) == 0.5).all() and (np.abs(exponent) < 100).all())
+
+
+powers_of_two = _constant(_powers_of_two)
 """A constant of powers of two, positive or negative, whose reciprocals are exact and not extreme."""

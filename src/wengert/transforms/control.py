@@ -30,9 +30,13 @@ from ..ops.while_loop import While
 
 
 def staged(
-    fn: Callable[..., Any], tree: Structure, types: Sequence[ArrayType], name: str
+    fn: Callable[..., Any], tree: Structure, types: Sequence[ArrayType], name: str, inside: bool = False
 ) -> tuple[Graph, list[Any], Structure]:
-    """The closed graph of `fn(*arguments)`, what it captured (its leading inputs), the output's containers."""
+    """The closed graph of `fn(*arguments)`, what it captured (its leading inputs), the output's containers.
+
+    `inside`: the function may not run at all, so what it computes of captured values alone belongs to the graph.
+    Otherwise that is computed once, before the loop.
+    """
     found: list[Structure] = []
 
     def flat(*tensors: Any) -> list[Any]:
@@ -40,7 +44,7 @@ def staged(
         found.append(structure)
         return outs
 
-    graph, captured = stage(flat, types, close=True, name=getattr(fn, "__name__", name))
+    graph, captured = stage(flat, types, close=True, name=getattr(fn, "__name__", name), inside=inside)
     return graph, captured, found[0]
 
 
@@ -139,7 +143,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 def choose(index: Any, branches: Sequence[Callable[..., Any]], operands: Sequence[Any], what: str) -> Any:
     leaves, tree = as_values(tuple(operands))
     types = [type_of_value(leaf) for leaf in leaves]
-    graphs, captures, structures = zip(*(staged(b, tree, types, f"{what} branch") for b in branches), strict=True)
+    graphs, captures, structures = zip(*(staged(b, tree, types, f"{what} branch", True) for b in branches), strict=True)
     for k, structure in enumerate(structures):
         if structure != structures[0]:
             raise TreeMismatchError(
@@ -256,7 +260,7 @@ def scan(f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = 
     outs: list[tuple[Structure, Structure]] = []
 
     def make(types: list[ArrayType]) -> tuple[Graph, list[Any], Structure]:
-        graph, captured, structure = staged(body, both, [*types, *x_types], "scan body")
+        graph, captured, structure = staged(body, both, [*types, *x_types], "scan body", length == 0)
         check_carry(carry_tree, outs[-1][0], types, graph.outputs, "scan")
         return graph.replace(name=getattr(f, "__name__", "body")), captured, structure
 
@@ -287,7 +291,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], init: A
     one = flatten((init,))[1]
 
     def make(types: list[ArrayType]) -> tuple[Graph, list[Any], Structure]:
-        graph, captured, structure = staged(body_fn, one, types, "while body")
+        graph, captured, structure = staged(body_fn, one, types, "while body", True)
         check_carry(tree, structure, types, graph.outputs, "while_loop")
         return graph, captured, structure
 

@@ -226,7 +226,7 @@ def check_differentiable(leaves: Sequence[Any], structure: Any, what: str) -> No
         t = type_of_value(leaf)
         if not is_inexact(t.dtype):
             raise IntegerInputError(
-                f"{what} with respect to {t} (argument{paths(structure)[k]}), but integers and booleans have no derivative",
+                f"{what} with respect to {t} (argument{paths(structure)[k]}): integers and booleans have no derivative",
                 "pass a float: 3.0, or x.astype(float); choose other arguments with argnums=",
             )
 

@@ -73,7 +73,7 @@ class Series(Interpreter):
 
     def __init__(self) -> None:
         self.level = -1
-        self.done = False
+        self.done = 0
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         if not primitive.differentiable:

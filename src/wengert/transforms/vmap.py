@@ -41,7 +41,7 @@ class Batch(Interpreter):
         return f"Tensor({tensor.type}, batch of {self.size})"
 
     def check_alive(self, tensor: Tensor) -> None:
-        if self.done:
+        if self.done & 1:
             super().check_alive(tensor)
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
