@@ -51,6 +51,8 @@ ONLY_IN: dict[str, tuple[tuple[str, ...], str]] = {
 INSIDE_FUNCTIONS: dict[tuple[str, str], str] = {
     ("view/place.py", "fast_sugiyama"): "optional, of the `pictures` extra; only SVG needs it",
     ("view/attach.py", "wengert"): "slow to import; loaded when the first picture is drawn",
+    ("native/library.py", "scipy"): "slow to import; loaded with the first product that goes to BLAS",
+    ("native/program.py", "wengert"): "llvmlite is slow to import; loaded with the first program",
     ("ops/solve.py", "scipy"): "slow to import; loaded when SciPy is first needed",
     ("cli.py", "wengert"): "needs optional packages and seconds to import",
 }

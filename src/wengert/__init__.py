@@ -7,6 +7,7 @@ from .graph.primitive import Primitive
 from .graph.tensor import Tensor
 from .graph.types import ArrayType
 from .graph.verify import verify
+from .native.jit import jit
 from .numpy import methods as _methods
 from .ops.cut import stop_gradient
 from .passes import explain as _explain
@@ -49,6 +50,7 @@ __all__ = [
     "hessian",
     "hvp",
     "jacobian",
+    "jit",
     "jvp",
     "map",
     "numpy",

@@ -21,7 +21,7 @@ OUTSIDE = (os.path.join("demo", ""), os.path.join("testing", "programs.py"))
 
 MACHINERY = (
     contextlib.__file__,
-    *(os.path.dirname(importlib.util.find_spec(name).origin) + os.sep for name in ("numpy", "optree")),  # type: ignore
+    *(os.path.dirname(importlib.util.find_spec(name).origin) + os.sep for name in ("numpy", "optree")),  # type: ignore[union-attr,arg-type]
 )
 
 _internal: dict[str, bool] = {}

@@ -290,7 +290,7 @@ def test_jvp_is_the_central_difference(name: str) -> None:
         direction = random_like(point, 1)
         outs, tangents = wg.jvp(function, point, direction)
         same(outs, function(*point), 1e-14)
-        if name in DECLARED_ZERO:
+        if name in DECLARED_ZERO or not case.primitive.differentiable:  # the samples may lie on a jump
             assert not any(numpy.any(t) for t in tangents)
         else:
             matches_differences(function, point, direction, tangents)
@@ -332,8 +332,7 @@ def test_second_derivatives(name: str) -> None:
         direction = random_like(point, 1)
         gradient = pullback(function, random_like(function(*point), 2))
         pulled, bends = wg.jvp(gradient, point, direction)
-        if name not in DECLARED_ZERO:
-            matches_differences(gradient, point, direction, bends)
+        matches_differences(gradient, point, direction, bends)
         weights = random_like(pulled, 3)
         twice = wg.vjp(gradient, *point)[1](weights)
         near(inner(twice, direction), inner(weights, bends), 1e-10 if not singles(bends) else 1e-4)
@@ -417,7 +416,7 @@ def complex_case(name: str) -> Case:
 
     def draw(sampler: Any) -> Any:
         x = sampler(rng, (2, 3))
-        return x if x.dtype.kind != "f" else frozen(x + 1j * rng.uniform(0.2, 0.6, x.shape) * rng.choice([-1, 1], x.shape))
+        return x if x.dtype.kind == "b" else frozen(x + 1j * rng.uniform(0.2, 0.6, x.shape) * rng.choice([-1, 1], x.shape))
 
     return Case(primitive, tuple(draw(sampler) for sampler in primitive.samplers))
 
@@ -443,10 +442,10 @@ def test_complex_operands(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ELEMENTWISE if not registry[name].complex])
 def test_complex_operands_are_refused_where_they_have_no_rule(name: str) -> None:
     case = complex_case(name)
-    if not case.moving:
-        return
     with pytest.raises(DtypeError):
         case.primitive.type(*[type_of(x) for x in case.operands])
+    if name == "sign":
+        return  # on numbers this is NumPy's; `np.sign` of a traced complex number is made of others
     with pytest.raises(DtypeError):
         wg.jvp(case.along(case.moving), case.at(case.moving), random_like(case.at(case.moving), 1))
     with pytest.raises(DtypeError):

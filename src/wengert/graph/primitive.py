@@ -46,7 +46,7 @@ class Primitive:
     batch(operands, axes) : the operation on operands that carry a batch axis where `axes` is not None;
         returns the output and its batch axis (tuples of both for several outputs).
     depends(patterns) : sparsity, derived for the families; dense by default, which is right but not sharp.
-    lower(e, operands, types, out) : native code, written with the methods of `e` (`native.lower.Lowering`) on
+    lowering(e, operands, types, out) : native code, written with the methods of `e` (`native.lower.Lowering`) on
         arrays that have `shape`, `dtype` and `at(e, index)`; `types` are those of the operands, `out` that of the
         result (a tuple of them for `multiple`). Without it, or where it returns NotImplemented, compiled programs
         call `numpy`.
@@ -127,7 +127,7 @@ class Primitive:
     vjp: Callable[..., Sequence[Any]] | None = None
     batch: Callable[..., tuple[Any, Any]] | None = None
     depends: Callable[..., Any] | None = None
-    lower: Callable[..., Any] | None = None
+    lowering: Callable[..., Any] | None = None
     split: Callable[..., Any] | None = None
     with_subgraphs: Callable[..., Primitive] | None = None
     prune: Callable[..., tuple[Primitive, list[int], list[int]]] | None = None

@@ -6,8 +6,8 @@
       return v0
 
 A value has the user's name where one is known, otherwise `v0`, `v1`, ... in the forward part and `g0`, `g1`,
-... in the gradient part, which the comments mark. A type with a star is that of a Python number. Nested graphs stand indented under the
-node that holds them. The text is the same in every run, so that tests can hold it.
+... in the gradient part, which the comments mark. A type with a star is that of a Python number. Nested graphs
+stand indented under the node that holds them. The text is the same in every run, so that tests can hold it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHOWN = 2000
 """Nodes of one graph that `print` writes out; of a larger one it leaves out the middle."""
 SMALL = 6
 """Elements up to which an array constant is written out."""
-WIDEST = 96
+WIDEST = 72
 """Column beyond which a long line no longer moves the comments of all lines."""
 
 
@@ -69,7 +69,9 @@ def labels(graph: Graph, shown: Collection[int] | None = None) -> Iterator[Label
     """
     for place, var in enumerate(graph.inputs):
         yield var, getattr(var, "name", None), False, place
-    known: dict[tuple[int, int], str | None] = {}  # reading bytecode costs more than a look-up, and loops repeat a place
+    known: dict[
+        tuple[int, int], str | None
+    ] = {}  # reading bytecode costs more than a look-up, and loops repeat a place
     wanted = None
     if shown is not None:
         wanted = {*graph.outputs, *(atom for k in shown for atom in graph.nodes[k].inputs)}

@@ -113,7 +113,9 @@ class Writer:
         for node in graph.all_nodes():
             if (node.primitive, len(node.inputs)) not in seen:
                 seen.add((node.primitive, len(node.inputs)))
-                operands, targets = ([Operand("_", atom.type) for atom in part or ()] for part in (node.inputs, node.outputs))
+                operands, targets = (
+                    [Operand("_", atom.type) for atom in part or ()] for part in (node.inputs, node.outputs)
+                )
                 if not node.subgraphs and node.primitive.python_lines(targets, operands, (), str) is None:
                     self.expression(node.primitive, operands)  # the names of helpers come before those of values
         self.taken.update(self.references.texts)

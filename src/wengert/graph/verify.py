@@ -81,10 +81,12 @@ class _Check:
             self.fail(None, f"node {k} is a {type(node).__name__}", "nodes are Node objects with a Primitive")
         for j, atom in enumerate(node.inputs):
             self.use(atom, k, f"operand {j}")
-        for label, inner in node.subgraphs:
+        subgraphs = node.subgraphs
+        for label, inner in subgraphs:
             if id(inner) not in self.done:
                 _Check(inner, f"{self.path}, {self.name(k)}, {label}", self.done).run()
-        self.interfaces(k, node)
+        if subgraphs:
+            self.interfaces(k, node)
         if node.outputs is None:
             self.fail(k, "the node does not know its results", "take the graph with wg.graph(...)")
         try:

@@ -7,13 +7,11 @@ from typing import Any
 
 from numpy import ndarray
 
-
 from ..graph.interpreter import bind
 from ..graph.tensor import Tensor
 from ..ops import arithmetic as a
 from ..ops import compare as c
 from ..ops.families import Elementwise
-from . import elementwise as e
 from .convert import _READY, as_operand
 from .dispatch import array_function, array_ufunc
 
@@ -40,6 +38,8 @@ def binary(primitive: Elementwise) -> tuple[Callable[..., Any], Callable[..., An
         return bind(primitive, self, other)
 
     def reflected(self: Tensor, other: Any) -> Any:
+        if other.__class__ is float and not self.interpreter.done:
+            return self.interpreter.apply(primitive, (other, self))
         if other.__class__ not in _READY:
             other = operand_or_none(other)
             if other is None:
@@ -66,7 +66,9 @@ def in_place(operator: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def power(self: Tensor, other: Any) -> Any:
-    return e._power(self, as_operand(other))
+    if other.__class__ is int and other == 2:  # as in NumPy, and the most frequent power
+        return bind(a.square, self)
+    return a.power(self, as_operand(other))
 
 
 def reflected_power(self: Tensor, other: Any) -> Any:

@@ -38,7 +38,8 @@ positive = elementwise(
     doc="+x",
 )  # fmt: skip
 multiply = elementwise(
-    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("commutative", "associative", "bilinear"), scalar=lambda e, x, y: e.mul(x, y),
+    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("commutative", "associative", "bilinear"),
+    scalar=lambda e, x, y: e.mul(x, y),
     doc="x * y"
 )
 
@@ -84,11 +85,13 @@ strong_multiply = elementwise(
 )
 
 divide = elementwise(
-    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3), scalar=lambda e, x, y: e.div(x, y),
+    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3),
+    scalar=lambda e, x, y: e.div(x, y),
     doc="x / y"
 )
 reciprocal = elementwise(
-    "reciprocal", np.reciprocal, lambda out: -out * out, samples=reals(0.5, 3), scalar=lambda e, x: e.div(1.0, x), scalar_kinds="f",
+    "reciprocal", np.reciprocal, lambda out: -out * out, samples=reals(0.5, 3),
+    scalar=lambda e, x: e.div(1.0, x), scalar_kinds="f",
     doc="1 / x",
 )  # fmt: skip
 square = elementwise(
@@ -102,7 +105,7 @@ sqrt = elementwise(
 )  # fmt: skip
 cbrt = elementwise(
     "cbrt", np.cbrt, lambda out: 1 / (3 * out * out), facts=("odd", "increasing", "zero at zero"),
-    samples=reals(0.5, 3), complex=False, scalar=lambda e, x: e.library("cbrt", x),
+    samples=reals(0.5, 3), complex=False, scalar=lambda e, x: e.cbrt(x),
     doc="Real cube root",
 )  # fmt: skip
 
@@ -126,8 +129,16 @@ power = elementwise(
 )  # fmt: skip
 
 
+def _direction(x: Any) -> Any:
+    """d|x|/dx: the sign; for a complex number conj(x)/|x|, as a function with a derivative of its own."""
+    if type_of_value(x).dtype.kind != "c":
+        return sign(x)
+    length = absolute(x)
+    return conj(x) / vocabulary.where(vocabulary.equal(length, 0), length.dtype.type(1), length)
+
+
 absolute = elementwise(
-    "abs", np.absolute, lambda x: conj(sign(x)), facts=("even", "zero at zero"), samples=reals(0.2, 3),
+    "abs", np.absolute, lambda x: _direction(x), facts=("even", "zero at zero"), samples=reals(0.2, 3),
     dtypes=lambda x: np.empty(0, x.dtype).real.dtype, scalar=lambda e, x: e.absolute(x),
     doc="|x|, with derivative 0 at 0",
 )  # fmt: skip
@@ -138,15 +149,18 @@ sign = elementwise(
 )  # fmt: skip
 
 floor = elementwise(
-    "floor", np.floor, facts=("increasing", "zero at zero"), complex=False, scalar=lambda e, x: e.intrinsic("floor", x), scalar_kinds="f",
+    "floor", np.floor, facts=("increasing", "zero at zero"), complex=False,
+    scalar=lambda e, x: e.intrinsic("floor", x), scalar_kinds="f",
     doc="Rounded down",
 )  # fmt: skip
 ceil = elementwise(
-    "ceil", np.ceil, facts=("increasing", "zero at zero"), complex=False, scalar=lambda e, x: e.intrinsic("ceil", x), scalar_kinds="f",
+    "ceil", np.ceil, facts=("increasing", "zero at zero"), complex=False,
+    scalar=lambda e, x: e.intrinsic("ceil", x), scalar_kinds="f",
     doc="Rounded up",
 )  # fmt: skip
 trunc = elementwise(
-    "trunc", np.trunc, facts=("odd", "zero at zero"), complex=False, scalar=lambda e, x: e.intrinsic("trunc", x), scalar_kinds="f",
+    "trunc", np.trunc, facts=("odd", "zero at zero"), complex=False,
+    scalar=lambda e, x: e.intrinsic("trunc", x), scalar_kinds="f",
     doc="Rounded towards 0",
 )  # fmt: skip
 rint = elementwise(
@@ -173,7 +187,8 @@ copysign = elementwise(
 )  # fmt: skip
 nextafter = elementwise(
     "nextafter", np.nextafter, complex=False, arity=2,
-    not_differentiable="it steps between neighbouring floating-point numbers", scalar=lambda e, x, y: e.library("nextafter", x, y),
+    not_differentiable="it steps between neighbouring floating-point numbers",
+    scalar=lambda e, x, y: e.library("nextafter", x, y),
     doc="Next float after x towards y",
 )  # fmt: skip
 gcd = elementwise("gcd", np.gcd, samples=integers(1, 30), complex=False, doc="Greatest common divisor of integers")
@@ -201,12 +216,12 @@ minimum = elementwise(
 )  # fmt: skip
 fmax = elementwise(
     "fmax", np.fmax, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
-    facts=("commutative",), complex=False, scalar=lambda e, x, y: e.intrinsic("maxnum", x, y), scalar_kinds="f",
+    facts=("commutative",), scalar=lambda e, x, y: e.intrinsic("maxnum", x, y), scalar_kinds="f",
     doc="Larger of x and y, ignoring NaN; ties share equally",
 )  # fmt: skip
 fmin = elementwise(
     "fmin", np.fmin, lambda x, y, out: _share(x, out, y), lambda x, y, out: _share(y, out, x),
-    facts=("commutative",), complex=False, scalar=lambda e, x, y: e.intrinsic("minnum", x, y), scalar_kinds="f",
+    facts=("commutative",), scalar=lambda e, x, y: e.intrinsic("minnum", x, y), scalar_kinds="f",
     doc="Smaller of x and y, ignoring NaN; ties share equally",
 )  # fmt: skip
 
@@ -227,8 +242,8 @@ imag = elementwise(
     "imag", np.imag, lambda: -1j, dtypes=_real_dtype, facts=("linear", "zero at zero"), doc="Imaginary part"
 )
 angle = elementwise(
-    "angle", np.angle, lambda x: -1j / vocabulary.where(vocabulary.equal(x, 0), 1.0, x), dtypes=_real_dtype,
-    samples=reals(0.2, 3), doc="Argument of a complex number; derivative 0 for real ones",
+    "angle", np.angle, lambda x: -1j / vocabulary.where(vocabulary.equal(x, 0), 1.0, x),
+    dtypes=lambda x: np.angle(np.empty(0, x.dtype)).dtype, samples=reals(0.2, 3), doc="Argument of a complex number; derivative 0 for real ones",
 )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ class Switch(ControlFlow):
             chosen.append(total)
         return tuple(chosen), (0,) * len(chosen)
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.switch(self, operands, out)
 
     @classmethod

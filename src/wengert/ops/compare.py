@@ -35,15 +35,18 @@ greater_equal = elementwise(
     doc="x >= y",
 )  # fmt: skip
 logical_and = elementwise(
-    "logical_and", np.logical_and, facts=("commutative", "associative"), samples=booleans(), scalar=lambda e, x, y: e.both(e.convert(x, "bool"), e.convert(y, "bool")),
+    "logical_and", np.logical_and, facts=("commutative", "associative"), samples=booleans(),
+    scalar=lambda e, x, y: e.both(e.convert(x, "bool"), e.convert(y, "bool")),
     doc="x and y",
 )  # fmt: skip
 logical_or = elementwise(
-    "logical_or", np.logical_or, facts=("commutative", "associative"), samples=booleans(), scalar=lambda e, x, y: e.either(e.convert(x, "bool"), e.convert(y, "bool")),
+    "logical_or", np.logical_or, facts=("commutative", "associative"), samples=booleans(),
+    scalar=lambda e, x, y: e.either(e.convert(x, "bool"), e.convert(y, "bool")),
     doc="x or y",
 )  # fmt: skip
 logical_xor = elementwise(
-    "logical_xor", np.logical_xor, facts=("commutative", "associative"), samples=booleans(), scalar=lambda e, x, y: e.differ(e.convert(x, "bool"), e.convert(y, "bool")),
+    "logical_xor", np.logical_xor, facts=("commutative", "associative"), samples=booleans(),
+    scalar=lambda e, x, y: e.differ(e.convert(x, "bool"), e.convert(y, "bool")),
     doc="x xor y",
 )  # fmt: skip
 logical_not = elementwise(
@@ -51,15 +54,18 @@ logical_not = elementwise(
     doc="not x",
 )  # fmt: skip
 bitwise_and = elementwise(
-    "bitwise_and", np.bitwise_and, facts=("commutative",), samples=integers(0, 64), complex=False, scalar=lambda e, x, y: e.both(x, y),
+    "bitwise_and", np.bitwise_and, facts=("commutative",), samples=integers(0, 64), complex=False,
+    scalar=lambda e, x, y: e.both(x, y),
     doc="x & y",
 )  # fmt: skip
 bitwise_or = elementwise(
-    "bitwise_or", np.bitwise_or, facts=("commutative",), samples=integers(0, 64), complex=False, scalar=lambda e, x, y: e.either(x, y),
+    "bitwise_or", np.bitwise_or, facts=("commutative",), samples=integers(0, 64), complex=False,
+    scalar=lambda e, x, y: e.either(x, y),
     doc="x | y",
 )  # fmt: skip
 bitwise_xor = elementwise(
-    "bitwise_xor", np.bitwise_xor, facts=("commutative",), samples=integers(0, 64), complex=False, scalar=lambda e, x, y: e.differ(x, y),
+    "bitwise_xor", np.bitwise_xor, facts=("commutative",), samples=integers(0, 64), complex=False,
+    scalar=lambda e, x, y: e.differ(x, y),
     doc="x ^ y",
 )  # fmt: skip
 invert = elementwise(
@@ -127,7 +133,7 @@ clip = elementwise(
     lambda x, y, z: where(logical_and(greater_equal(x, y), less_equal(x, z)), 1.0, 0.0),
     lambda x, y, z: where(logical_and(less(x, y), less_equal(y, z)), 1.0, 0.0),
     lambda x, y, z: where(logical_or(greater(x, z), greater(y, z)), 1.0, 0.0),
-    arity=3, samples=[reals(-3, 3), reals(-2, -1), reals(1, 2)], complex=False,
+    arity=3, samples=[reals(-3, 3), reals(-2, -1), reals(1, 2)],
     scalar=lambda e, x, y, z: e.minimum(e.maximum(x, y), z),
     doc="x limited to [y, z]. On the limits themselves the derivative is that of x: 1.",
 )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..errors import DtypeError, ShapeError
 from ..graph.interpreter import bind, type_of_value
 from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType
@@ -83,6 +84,8 @@ class LinearRecurrence(Primitive):
 
     def type(self, a: ArrayType, b: ArrayType) -> ArrayType:
         canonical_axis(self.axis, b.ndim, self.name)
+        if a.shape != b.shape:
+            raise ShapeError(f"{self.name}: factors {a} for terms {b}", "give both the same shape")
         return ArrayType(b.shape, np.result_type(a.dtype, b.dtype))
 
     def numpy(self, a: Any, b: Any) -> Any:
@@ -231,6 +234,11 @@ class CumLogSumExp(Running):
 
     name = "cumlogsumexp"
     ufunc = np.logaddexp
+
+    def type(self, x: ArrayType) -> ArrayType:
+        if x.dtype.kind == "c":
+            raise DtypeError(f"cumlogsumexp takes no complex numbers, and was given {x}", "use np.log(np.cumsum(np.exp(x)))")
+        return super().type(x)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         (x,), (tangent,) = primals, tangents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import DtypeError
 from ..graph.types import ArrayType, is_inexact
 from .families import elementwise, reals, vocabulary
 
@@ -22,7 +23,8 @@ exp = elementwise(
     doc="e**x",
 )  # fmt: skip
 exp2 = elementwise(
-    "exp2", np.exp2, lambda out: out * LN2, facts=("increasing",), complex=False, scalar=lambda e, x: e.library("exp2", x),
+    "exp2", np.exp2, lambda out: out * LN2, facts=("increasing",),
+    scalar=lambda e, x: e.library("exp2", x),
     doc="2**x"
 )
 expm1 = elementwise(
@@ -34,12 +36,13 @@ log = elementwise(
     doc="Natural logarithm",
 )  # fmt: skip
 log2 = elementwise(
-    "log2", np.log2, lambda x: 1 / (x * LN2), facts=("increasing",), samples=reals(0.5, 3), complex=False,
+    "log2", np.log2, lambda x: 1 / (x * LN2), facts=("increasing",), samples=reals(0.5, 3),
     scalar=lambda e, x: e.library("log2", x),
     doc="Logarithm to base 2",
 )  # fmt: skip
 log10 = elementwise(
-    "log10", np.log10, lambda x: 1 / (x * LN10), facts=("increasing",), samples=reals(0.5, 3), scalar=lambda e, x: e.library("log10", x),
+    "log10", np.log10, lambda x: 1 / (x * LN10), facts=("increasing",), samples=reals(0.5, 3),
+    scalar=lambda e, x: e.library("log10", x),
     doc="Logarithm to base 10"
 )
 log1p = elementwise(
@@ -67,6 +70,8 @@ logaddexp2 = elementwise(
 
 def _sigmoid(x):  # type: ignore[no-untyped-def]
     x = np.asarray(x)
+    if x.dtype.kind == "c":
+        raise DtypeError("sigmoid takes no complex numbers", "write 1 / (1 + np.exp(-x))")
     x = x if is_inexact(x.dtype) else x.astype(np.float64)
     small = np.exp(-np.abs(x))  # never overflows
     return (np.where(x >= 0, 1, small) / (1 + small)).astype(x.dtype, copy=False)[()]

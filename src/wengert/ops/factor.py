@@ -111,7 +111,8 @@ class QR(Stacked):
         below = multiply(inside, ones_below(k, real_dtype(dtype)))
         turn = below - adjoint(below)
         if dtype.kind == "c":
-            turn = turn + multiply(multiply(inside, np.eye(k)) - adjoint(multiply(inside, np.eye(k))), 0.5)
+            diagonal = multiply(inside, np.eye(k, dtype=real_dtype(dtype)))
+            turn = turn + multiply(diagonal - adjoint(diagonal), 0.5)
         dq = matmul(q1, turn - inside) + scaled
         dr = matmul(inside - turn, square)
         if n > k:

@@ -137,6 +137,11 @@ class Elementwise(Primitive, abstract=True):
         return result
 
     def _result_dtype(self, types: Sequence[ArrayType]) -> np.dtype[Any]:
+        if not self.complex and any(t.dtype.kind == "c" for t in types):
+            raise DtypeError(
+                f"{self.name} takes no complex numbers, and was given {describe(types)}",
+                "apply it to the real or imaginary part, or to the absolute value",
+            )
         if callable(self.dtypes):
             return np.dtype(self.dtypes(*types))
         asked: list[Any] = [type(t.promotes_as) if t.weak and t.dtype.kind != "b" else t.dtype for t in types]
@@ -158,7 +163,7 @@ class Elementwise(Primitive, abstract=True):
             asked[0] = types[0].dtype
         return list(self.reference.resolve_dtypes((*asked, None))[:-1])
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:  # type: ignore[override]
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:  # type: ignore[override]
         if self.scalar is None:
             return NotImplemented
         dtypes = self.operand_dtypes(types, out)

@@ -217,7 +217,7 @@ class Gather(_Indexed):
             return bind(Gather.of(shifted, self.at), x, *indices), self.at
         return bind(Gather.of(shifted, self.at + 1), x, *indices), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.gather(operands[0], self.axes, self.at, operands[1:], out)
 
     @classmethod
@@ -270,7 +270,7 @@ class ScatterAdd(_Indexed):
             return bind(ScatterAdd.of(shifted, self.at, shape), vocabulary.move_axis(v, 0, self.at), *indices), 0
         return bind(ScatterAdd.of(shifted, self.at + 1, shape), v, *indices), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.scatter(None, operands[0], self.axes, self.at, operands[1:], out, add=True)
 
     @classmethod
@@ -362,7 +362,7 @@ class Scatter(_Indexed):
             v = reshape(v, (*shape_of(v)[: self.at], 1, *shape_of(v)[self.at :]))
         return bind(Scatter.of(shifted, self.at), x, v, *indices), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.scatter(operands[0], operands[1], self.axes, self.at, operands[2:], out, add=False)
 
     @classmethod

@@ -199,7 +199,7 @@ class Slice(Linear):
         (x,) = align_batches(operands, axes)
         return bind(Slice.of((FULL, *self.place)), x), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.part(operands[0], expanded(self.place, types[0].ndim))
 
     @classmethod
@@ -257,7 +257,7 @@ class Unslice(Linear):
         (ct,) = align_batches(operands, axes)
         return bind(Unslice.of((FULL, *self.place), (shape_of(ct)[0], *self.shape)), ct), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         place = expanded(self.place, len(self.shape))
         return e.assembled(out.shape, out.dtype, e.zeros(out.shape, out.dtype), [(operands[0], place)])
 
@@ -353,7 +353,7 @@ class SetSlice(Linear):
             v = reshape(v, (size, *(1,) * (len(part) - len(own)), *own[max(len(own) - len(part), 0) :]))
         return bind(SetSlice.of((FULL, *self.place)), x, v), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.assembled(out.shape, out.dtype, operands[0], [(operands[1], expanded(self.place, out.ndim))])
 
     @classmethod

@@ -79,7 +79,7 @@ class Matmul(Bilinear):
             del shape[-1]
         return reshape(out, tuple(shape)), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.matmul(*operands, out)
 
     @classmethod

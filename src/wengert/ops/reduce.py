@@ -94,7 +94,7 @@ class Sum(Linear):
         reduced, at = batched_axes(self.axes, axes[0] or 0)
         return bind(Sum.of(reduced), operands[0]), at
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("add", operands[0], self.axes, out.dtype)
 
     @classmethod
@@ -188,7 +188,7 @@ class Prod(Reduction):
         others = vocabulary.product_of_others(lanes, len(shape_of(lanes)) - 1)
         return lanes_back(others, shape_of(x), self.axes)
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("multiply", operands[0], self.axes, out.dtype)
 
     @classmethod
@@ -207,7 +207,7 @@ class Extremum(Reduction, abstract=True):
 
     def type(self, x: ArrayType) -> ArrayType:
         axes = canonical_axes(self.axes, x.ndim, self.name)
-        if 0 in [x.shape[k] for k in axes] and 0 not in reduced_shape(x.shape, axes):
+        if 0 in [x.shape[k] for k in axes]:
             raise ShapeError(
                 f"{self.name} over axes {axes} of {x}: there is no element to choose",
                 "give initial=, or check the shape",
@@ -240,7 +240,7 @@ class Max(Extremum):
     name = "max"
     ufunc = np.maximum
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("maximum", operands[0], self.axes, out.dtype)
 
 
@@ -251,7 +251,7 @@ class Min(Extremum):
     name = "min"
     ufunc = np.minimum
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("minimum", operands[0], self.axes, out.dtype)
 
 
@@ -287,7 +287,7 @@ class LogSumExp(Reduction):
         count = reshape(sum_axes(convert(top, real), self.axes), shape_of(out))
         return where(top, 1 / where(equal(count, 0), 1.0, count), weights)
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.logsumexp(operands[0], self.axes, out.dtype)
 
 
@@ -311,7 +311,7 @@ class Any_(Logical):
     name = "any"
     ufunc = np.logical_or
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("or", operands[0], self.axes, out.dtype)
 
 
@@ -322,7 +322,7 @@ class All(Logical):
     name = "all"
     ufunc = np.logical_and
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("and", operands[0], self.axes, out.dtype)
 
 
@@ -356,7 +356,7 @@ class ArgMax(Position):
     name = "argmax"
     find = staticmethod(np.argmax)
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.arg("gt", operands[0], self.axes[0], out.dtype)
 
 
@@ -367,7 +367,7 @@ class ArgMin(Position):
     name = "argmin"
     find = staticmethod(np.argmin)
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.arg("lt", operands[0], self.axes[0], out.dtype)
 
 

@@ -232,7 +232,7 @@ class Scan(Loop):
         outs = bind(Scan(graph, self.consts, n, self.length, self.reverse), *values)
         return outs, tuple(None if not c else (0 if k < n else 1) for k, c in enumerate(carried))
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.scan(self, operands, out)
 
     @classmethod

@@ -45,7 +45,10 @@ class Reshape(Linear):
 
     def type(self, x: ArrayType) -> ArrayType:
         if _count(x.shape) != _count(self.shape):
-            raise ShapeError(f"reshape: {x} has {x.size} elements, shape {self.shape} has {np.prod(self.shape, dtype=int)}")
+            raise ShapeError(
+                f"reshape: {x} has {x.size} elements, shape {self.shape} has {np.prod(self.shape, dtype=int)}",
+                "give a shape with as many elements; -1 stands for one extent to be found",
+            )
         return ArrayType(self.shape, x.dtype)
 
     def numpy(self, x: Any) -> Any:
@@ -58,7 +61,7 @@ class Reshape(Linear):
         (x,) = align_batches(operands, axes)
         return reshape(x, (shape_of(x)[0], *self.shape)), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reshape(operands[0], self.shape)
 
     @classmethod
@@ -91,7 +94,9 @@ class Transpose(Linear):
 
     def type(self, x: ArrayType) -> ArrayType:
         if sorted(self.permutation) != list(range(x.ndim)):
-            raise AxisError(f"transpose: {self.permutation} is no order of the {x.ndim} axes of {x}")
+            raise AxisError(
+                f"transpose: {self.permutation} is no order of the {x.ndim} axes of {x}", "name each axis once"
+            )
         return ArrayType(tuple(x.shape[k] for k in self.permutation), x.dtype)
 
     def numpy(self, x: Any) -> Any:
@@ -104,7 +109,7 @@ class Transpose(Linear):
         (x,) = align_batches(operands, axes)
         return transpose(x, (0, *(k + 1 for k in self.permutation))), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.transpose(operands[0], self.permutation)
 
     @classmethod
@@ -152,7 +157,7 @@ class BroadcastTo(Linear):
         x = reshape(x, (size, *(1,) * (len(self.shape) - len(rest)), *rest))
         return broadcast_to(x, (size, *self.shape)), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.broadcast(operands[0], self.shape)
 
     @classmethod
@@ -215,7 +220,7 @@ class Convert(Linear):
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         return convert(operands[0], self.dtype), axes[0]
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.fitted(operands[0], operands[0].shape, self.dtype)
 
     @classmethod
@@ -270,7 +275,7 @@ class Concatenate(Linear):
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         return bind(Concatenate.of(self.axis + 1), *align_batches(operands, axes)), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         if any(isinstance(n, Dim) for n in out.shape):
             return NotImplemented
         pieces, start = [], 0
@@ -330,7 +335,7 @@ class Pad(Linear):
         column = reshape(value, (shape_of(value)[0], *(1,) * (len(shape_of(x)) - 1)))
         return vocabulary.where(mask, inside, column), 0
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         place = [(a, a + n, 1) for n, (a, _) in zip(types[0].shape, self.widths, strict=True)]
         if any(a < 0 or b < 0 for a, b in self.widths):
             return NotImplemented
@@ -363,7 +368,7 @@ class ZerosLike(Primitive):
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         return bind(self, operands[0]), axes[0]
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.zeros(out.shape, out.dtype)
 
     @classmethod

@@ -104,7 +104,7 @@ def _reciprocal(series: Sequence[Any]) -> list[Any]:
 
 inverse_gap = elementwise(
     "inverse_gap", _inverse_gap, lambda out: -out * out, 0, samples=[reals(0.5, 3), reals(0.5, 1)], family=InverseGap,
-    dtypes=lambda x, scale: x.dtype,
+    dtypes=lambda x, scale: np.reciprocal(np.empty(0, x.dtype)).dtype,
     doc="1/x for a difference x of eigenvalues of size `scale`; the setting `degenerate` says what happens at 0.",
 )  # fmt: skip
 
@@ -356,7 +356,7 @@ class Eig(Spectral):
 
     def numpy(self, a: Any) -> Any:
         w, v = np.linalg.eig(a)
-        dtype = np.result_type(a.dtype, np.complex64)
+        dtype = np.result_type(w.dtype, np.complex64)
         return w.astype(dtype), v.astype(dtype)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:

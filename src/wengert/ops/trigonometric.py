@@ -19,7 +19,8 @@ cos = elementwise(
     doc="Cosine of radians",
 )  # fmt: skip
 tan = elementwise(
-    "tan", np.tan, lambda out: 1 + out * out, facts=("odd", "zero at zero"), samples=reals(-1, 1), scalar=lambda e, x: e.library("tan", x),
+    "tan", np.tan, lambda out: 1 + out * out, facts=("odd", "zero at zero"), samples=reals(-1, 1),
+    scalar=lambda e, x: e.library("tan", x),
     doc="Tangent of radians"
 )
 arcsin = elementwise(
@@ -28,11 +29,13 @@ arcsin = elementwise(
     doc="Inverse sine, in radians",
 )  # fmt: skip
 arccos = elementwise(
-    "arccos", np.arccos, lambda x: -1 / sqrt((1 - x) * (1 + x)), samples=reals(-0.9, 0.9), scalar=lambda e, x: e.library("acos", x),
+    "arccos", np.arccos, lambda x: -1 / sqrt((1 - x) * (1 + x)), samples=reals(-0.9, 0.9),
+    scalar=lambda e, x: e.library("acos", x),
     doc="Inverse cosine, in radians"
 )
 arctan = elementwise(
-    "arctan", np.arctan, lambda x: 1 / (1 + x * x), facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.library("atan", x),
+    "arctan", np.arctan, lambda x: 1 / (1 + x * x), facts=("odd", "increasing", "zero at zero"),
+    scalar=lambda e, x: e.library("atan", x),
     doc="Inverse tangent, in radians"
 )
 arctan2 = elementwise(
@@ -46,7 +49,8 @@ hypot = elementwise(
     doc="sqrt(x**2 + y**2) without overflow; derivative 0 at the origin",
 )  # fmt: skip
 sinh = elementwise(
-    "sinh", np.sinh, lambda x: cosh(x), facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.library("sinh", x),
+    "sinh", np.sinh, lambda x: cosh(x), facts=("odd", "increasing", "zero at zero"),
+    scalar=lambda e, x: e.library("sinh", x),
     doc="Hyperbolic sine",
 )  # fmt: skip
 cosh = elementwise(
@@ -54,15 +58,18 @@ cosh = elementwise(
     doc="Hyperbolic cosine",
 )  # fmt: skip
 tanh = elementwise(
-    "tanh", np.tanh, lambda out: 1 - out * out, facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.tanh(x),
+    "tanh", np.tanh, lambda out: 1 - out * out, facts=("odd", "increasing", "zero at zero"),
+    scalar=lambda e, x: e.tanh(x),
     doc="Hyperbolic tangent"
 )
 arcsinh = elementwise(
-    "arcsinh", np.arcsinh, lambda x: 1 / sqrt(x * x + 1), facts=("odd", "increasing", "zero at zero"), scalar=lambda e, x: e.library("asinh", x),
+    "arcsinh", np.arcsinh, lambda x: 1 / sqrt(x * x + 1), facts=("odd", "increasing", "zero at zero"),
+    scalar=lambda e, x: e.library("asinh", x),
     doc="Inverse hyperbolic sine"
 )
 arccosh = elementwise(
-    "arccosh", np.arccosh, lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)), samples=reals(1.2, 3), scalar=lambda e, x: e.library("acosh", x),
+    "arccosh", np.arccosh, lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)), samples=reals(1.2, 3),
+    scalar=lambda e, x: e.library("acosh", x),
     doc="Inverse hyperbolic cosine"
 )
 arctanh = elementwise(
@@ -71,11 +78,13 @@ arctanh = elementwise(
     doc="Inverse hyperbolic tangent",
 )  # fmt: skip
 deg2rad = elementwise(
-    "deg2rad", np.deg2rad, lambda: DEGREE, facts=("linear", "zero at zero"), complex=False, scalar=lambda e, x: e.mul(x, DEGREE),
+    "deg2rad", np.deg2rad, lambda: DEGREE, facts=("linear", "zero at zero"), complex=False,
+    scalar=lambda e, x: e.mul(x, DEGREE),
     doc="Degrees to radians",
 )  # fmt: skip
 rad2deg = elementwise(
-    "rad2deg", np.rad2deg, lambda: 1 / DEGREE, facts=("linear", "zero at zero"), complex=False, scalar=lambda e, x: e.mul(x, 1 / DEGREE),
+    "rad2deg", np.rad2deg, lambda: 1 / DEGREE, facts=("linear", "zero at zero"), complex=False,
+    scalar=lambda e, x: e.mul(x, 1 / DEGREE),
     doc="Radians to degrees"
 )
 

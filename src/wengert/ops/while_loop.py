@@ -287,7 +287,7 @@ class While(Loop):
             return results, (0,) * n
         return (*results[:n], *results[n + 1 :]), (*(0,) * n, *(1,) * (len(results) - n - 1))
 
-    def lower(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.while_loop(self, operands, out)
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DtypeError, IntegerInputError, NotDifferentiableError, ShapeError
+from ..errors import DtypeError, IntegerInputError, NotDifferentiableError, ShapeError, WengertError
 from ..graph.graph import Graph
 from ..graph.interpreter import Interpreter, bind, is_traced, type_of_value
 from ..graph.primitive import Primitive
@@ -17,6 +17,7 @@ from ..graph.trees import flatten, flatten_as, paths, unflatten
 from ..graph.types import ArrayType, definite, is_inexact
 from ..ops.families import vocabulary
 from ..ops.shape import convert, zeros_like
+from .complaints import explain
 
 
 class Forward(Interpreter):
@@ -40,7 +41,12 @@ class Forward(Interpreter):
         if primitive.higher_order:
             out, result = primitive.jvp(primals, tangents, jvp_graph)
             return tuple(o if t is None else Tensor(self, o, t) for o, t in zip(out, result, strict=True))
-        out = bind(primitive, *primals)
+        try:
+            out = bind(primitive, *primals)
+        except WengertError:
+            raise
+        except (ValueError, TypeError, IndexError) as error:
+            raise explain(primitive, primals, error) from error
         if not primitive.differentiable:
             return out
         if primitive.split is not None:  # equal eigenvalues: see ops.spectral

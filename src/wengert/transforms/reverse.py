@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ..errors import IndexOutOfBoundsError, NotDifferentiableError, SingularMatrixError, WengertError
+from ..errors import NotDifferentiableError, WengertError
 from ..graph.graph import Graph
 from ..graph.interpreter import Interpreter, always_at_work, bind, is_traced, state, type_of_value
 from ..graph.nodes import Const, Node, Var
@@ -31,6 +31,7 @@ from ..ops.index import Piece, SetSlice
 from ..ops.shape import zeros_like
 from ..settings import settings
 from ..source import here, internal_file, is_internal
+from .complaints import explain
 from .linear import derived_vjp
 
 new = object.__new__
@@ -108,8 +109,12 @@ class Record(Interpreter):
         except (ValueError, TypeError, IndexError) as error:
             raise explain(primitive, values, error) from error
         frame = _getframe(2)
-        while frame is not None and internal_file(frame.f_code.co_filename) is not False:
-            frame = frame.f_back if is_internal(frame.f_code.co_filename) else frame
+        while frame is not None:
+            internal = internal_file(frame.f_code.co_filename)
+            if internal is False:
+                break
+            if internal or is_internal(frame.f_code.co_filename):
+                frame = frame.f_back
         code, offset = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
         if primitive.multiple:
             if primitive.split is not None:  # equal eigenvalues: see ops.spectral
@@ -494,23 +499,3 @@ def split_graph(
         return forward, backward, places
 
     return graph.cached(("split", tuple(needed), tuple(arriving), tuple(available)), make)  # type: ignore[no-any-return]
-
-
-def explain(primitive: Primitive, values: Sequence[Any], error: Exception) -> Exception:
-    """NumPy's complaint about an operation as one of ours, with types, the user's line and the repair."""
-    types = [type_of_value(value) for value in values]
-    try:
-        primitive.type(*types)
-    except WengertError as better:
-        return better
-    text = f"{primitive.name} of {', '.join(map(str, types))}: {error}"
-    for kind, ours in _TRANSLATION:
-        if isinstance(error, kind):
-            return ours(text, "check the operands on this line", here(3))
-    return WengertError(text, "check the operands on this line", here(3))
-
-
-_TRANSLATION: tuple[tuple[type[Exception], type[WengertError]], ...] = (
-    (np.linalg.LinAlgError, SingularMatrixError),
-    (IndexError, IndexOutOfBoundsError),
-)

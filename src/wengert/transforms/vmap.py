@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BatchAxisError
+from ..errors import BatchAxisError, WengertError
 from ..graph.graph import Graph
 from ..graph.interpreter import Interpreter, bind, is_traced, type_of_value
 from ..graph.primitive import Primitive
@@ -18,6 +18,8 @@ from ..graph.trees import flatten, flatten_as, paths, unflatten
 from ..graph.types import ArrayType
 from ..ops.families import shape_of, vocabulary
 from ..ops.shape import broadcast_to, move_axis
+from .complaints import explain
+from .trace import argument_names
 
 
 class Batch(Interpreter):
@@ -54,7 +56,12 @@ class Batch(Interpreter):
             else:
                 values.append(self.lower(operand))
                 axes.append(None)
-        outs, out_axes = batch_rule(primitive, values, axes)
+        try:
+            outs, out_axes = batch_rule(primitive, values, axes)
+        except WengertError:
+            raise
+        except (ValueError, TypeError, IndexError) as error:
+            raise explain(primitive, operands, error) from error
         if not primitive.multiple:
             return outs if out_axes is None else Tensor(self, outs, out_axes)
         return tuple(o if a is None else Tensor(self, o, a) for o, a in zip(outs, out_axes, strict=True))
@@ -159,9 +166,8 @@ def vmap(
     @functools.wraps(fn)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         leaves, structure = flatten((args, kwargs))
-        names = paths(structure)
         axes = flat_axes(in_axes, args) + [0] * len(flatten(kwargs)[0])
-        size = common_size(leaves, axes, names, axis_size)
+        size = common_size(leaves, axes, lambda: argument_names(fn, args, kwargs), axis_size)
         with Batch(size) as batch:
             tensors = [
                 leaf if axis is None else Tensor(batch, leaf if is_traced(leaf) else np.asarray(leaf), axis)
@@ -219,26 +225,29 @@ def prefix_axes(axes: Any, tree: Any, what: str) -> list[int | None]:
     return [int(axis) for axis in flatten_as(structure, axes, f"vmap: {what} against the values")]
 
 
-def common_size(leaves: Sequence[Any], axes: list[int | None], names: Sequence[str], given: int | None) -> int:
-    """The mapped extent, the same for every leaf; replaces negative axes in place."""
-    size, owner = given, "axis_size"
-    for k, (leaf, axis, name) in enumerate(zip(leaves, axes, names, strict=True)):
+def common_size(
+    leaves: Sequence[Any], axes: list[int | None], names: Callable[[], list[str]], given: int | None
+) -> int:
+    """The mapped extent, the same for every leaf; replaces negative axes in place. `names` is asked on failure."""
+    size, owner = given, -1
+    for k, (leaf, axis) in enumerate(zip(leaves, axes, strict=True)):
         if axis is None:
             continue
         shape = shape_of(leaf) if hasattr(leaf, "shape") else np.shape(leaf)
         if not -len(shape) <= axis < len(shape):
             raise BatchAxisError(
-                f"vmap: axis {axis} of argument {name}, which has shape {shape}",
+                f"vmap: axis {axis} of argument {names()[k]}, which has shape {shape}",
                 "choose an existing axis in in_axes, or None to pass the argument unmapped",
             )
         axes[k] = axis % len(shape)
         extent = shape[axis]
         if size is not None and extent != size:
+            other = "axis_size" if owner < 0 else f"argument {names()[owner]}"
             raise BatchAxisError(
-                f"vmap: argument {name} has {extent} elements along its mapped axis, but {owner} has {size}",
+                f"vmap: argument {names()[k]} has {extent} elements along its mapped axis, but {other} has {size}",
                 "mapped axes must have one length; pass the others with in_axes=None",
             )
-        size, owner = extent, f"argument {name}"
+        size, owner = extent, k
     if size is None:
         raise BatchAxisError("vmap: no argument is mapped, so the size is not known", "give axis_size=")
     return size
