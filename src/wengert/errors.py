@@ -6,6 +6,8 @@ asked, what was found, the user's line, and what to do.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .source import Source, describe, here
@@ -34,6 +36,17 @@ class WengertError(Exception):
         if self.repair:
             parts.append(f"  repair: {self.repair}")
         return "\n".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, where the line cannot be looked up any more: it goes along as text."""
+        where = f"\n  where:  {describe(self.source)}" if self.source is not None else ""
+        return _restored, (type(self), self.message + where, self.repair)
+
+
+def _restored(kind: type[WengertError], message: str, repair: str) -> WengertError:
+    error = kind(message, repair)
+    error.source = None
+    return error
 
 
 class ShapeError(WengertError, ValueError):
@@ -233,7 +246,7 @@ class BackwardError(WengertError, RuntimeError):
 
     Failing::
 
-        y = wg.stop_gradient(wg.variable(2.0)) * 3.0
+        y = wg.constant(2.0) * 3.0
         y.backward()
 
     Repaired::
@@ -253,7 +266,7 @@ class UnsupportedError(WengertError, NotImplementedError):
 
     Repaired::
 
-        wg.grad(lambda x: numpy.diff(x).sum())(np.ones(3))
+        wg.grad(lambda x: np.diff(x).sum())(np.ones(3))
     """
 
 

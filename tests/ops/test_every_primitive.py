@@ -24,6 +24,7 @@ from wengert.graph.interpreter import bind
 from wengert.graph.primitive import Primitive, registry
 from wengert.graph.types import ArrayType, type_of
 from wengert.ops.families import Bilinear, Elementwise, Linear
+from wengert.ops.solve import Stacked
 
 for module in pkgutil.walk_packages(wengert.ops.__path__, "wengert.ops."):
     importlib.import_module(module.name)
@@ -84,7 +85,7 @@ def differentiable_cases(name: str) -> Iterator[Case]:
 
 
 def random_like(values: Sequence[Any], seed: int) -> tuple[Any, ...]:
-    """A random direction: normal numbers of the same shapes and dtypes, complex where the values are; 0 for integers."""
+    """A random direction: normal numbers, complex where the values are, and 0 for integers."""
     rng = numpy.random.default_rng(seed)
 
     def one(value: Any) -> Any:
@@ -264,7 +265,9 @@ def test_single_precision_stays_single(name: str) -> None:
         if case.primitive.not_differentiable is not None or not case.moving:
             continue
         wide = case._replace(
-            operands=tuple(frozen(x.astype(numpy.asarray(o).dtype)) for x, o in zip(rounded, case.operands, strict=True))
+            operands=tuple(
+                frozen(x.astype(numpy.asarray(o).dtype)) for x, o in zip(rounded, case.operands, strict=True)
+            )
         )
         results = []
         for version in (single, wide):
@@ -416,7 +419,9 @@ def complex_case(name: str) -> Case:
 
     def draw(sampler: Any) -> Any:
         x = sampler(rng, (2, 3))
-        return x if x.dtype.kind == "b" else frozen(x + 1j * rng.uniform(0.2, 0.6, x.shape) * rng.choice([-1, 1], x.shape))
+        return (
+            x if x.dtype.kind == "b" else frozen(x + 1j * rng.uniform(0.2, 0.6, x.shape) * rng.choice([-1, 1], x.shape))
+        )
 
     return Case(primitive, tuple(draw(sampler) for sampler in primitive.samplers))
 
@@ -472,6 +477,8 @@ def test_type_accepts_what_numpy_accepts_and_refuses_with_our_errors(name: str) 
         if case.primitive.higher_order:
             continue  # operands are made by the public functions, which check them
         for types in corruptions([type_of(x) for x in case.operands]):
+            if isinstance(case.primitive, Stacked) and any(t.dtype.kind not in "fc" for t in types):
+                continue  # matrices of integers are converted on the way in, by the public functions
             operands = [numpy.ones(t.shape, t.dtype) for t in types]
             try:
                 result = case.primitive.type(*types)

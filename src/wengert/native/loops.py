@@ -84,68 +84,68 @@ class Block:
 class Statement:
     """Base of the statements that are no `Value`: fields by name."""
 
-    __slots__: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
-    def __init__(self, *fields: Any) -> None:
-        for name, field in zip(self.__slots__, fields, strict=True):
+    def __init__(self, *values: Any) -> None:
+        for name, field in zip(self.fields, values, strict=True):
             setattr(self, name, field)
 
 
 class Store(Statement):
-    __slots__ = ("buffer", "offset", "value")
+    fields = ("buffer", "offset", "value")
 
 
 class Write(Statement):
-    __slots__ = ("cell", "value")
+    fields = ("cell", "value")
 
 
 class Loop(Statement):
-    __slots__ = ("index", "count", "body")
+    fields = ("index", "count", "body")
 
 
 class Repeat(Statement):
     """While: the block `test` runs, then `body` if `proceed` holds, and again."""
 
-    __slots__ = ("test", "proceed", "body")
+    fields = ("test", "proceed", "body")
 
 
 class Branch(Statement):
-    __slots__ = ("index", "blocks")
+    fields = ("index", "blocks")
 
 
 class Check(Statement):
     """Leaves the program with the error of a site unless `holds`; `details` go with it."""
 
-    __slots__ = ("holds", "site", "details")
+    fields = ("holds", "site", "details")
 
 
 class Grow(Statement):
     """Makes sure that a record has room for `count` elements, keeping what is in it."""
 
-    __slots__ = ("buffer", "count")
+    fields = ("buffer", "count")
 
 
 class Call(Statement):
     """A library routine at an address: arguments are ("pointer", buffer, offset), ("integer", n) or ("real", x)."""
 
-    __slots__ = ("name", "arguments")
+    fields = ("name", "arguments")
 
 
 class Back(Statement):
     """A call back into Python for an operation without native code: operands and results are in memory."""
 
-    __slots__ = ("site", "buffers", "extents")
+    fields = ("site", "buffers", "extents")
 
 
 class Builder:
-    """Writes statements. The methods named after operations are the protocol of `scalar` and `lower` rules."""
+    """Writes statements. The methods named after operations are the protocol of `scalar` and `lowering` rules."""
 
     def __init__(self) -> None:
         self.root = Block()
         self.block = self.root
         self.memos: list[dict[Any, Any]] = [{}]
         self.count = 0
-        self.position = 0
+        self.clock = 0
         self.buffers: list[Buffer] = []
         self.open: list[list[Buffer]] = []
         self.sites: list[Callable[[Sequence[int]], Exception]] = []
@@ -284,7 +284,9 @@ class Builder:
     def library(self, name: str, *args: Any) -> Value:
         """A function of the C mathematics library."""
         dtype = next(a.dtype for a in args if isinstance(a, Value))
-        return self.value("library", (name + ("f" if dtype == "f32" else ""), *(self.lift(a, dtype) for a in args)), dtype)
+        return self.value(
+            "library", (name + ("f" if dtype == "f32" else ""), *(self.lift(a, dtype) for a in args)), dtype
+        )
 
     def select(self, condition: Any, x: Any, y: Any) -> Any:
         dtype = x.dtype if isinstance(x, Value) else y.dtype if isinstance(y, Value) else INDEX
@@ -320,15 +322,15 @@ class Builder:
 
     def buffer(self, kind: str, dtype: Any, size: Any, place: int = -1) -> Buffer:
         buffer = Buffer(kind, np.dtype(dtype), size, len(self.buffers), place)
-        self.position += 1
-        buffer.birth = buffer.last = self.position
+        self.clock += 1
+        buffer.birth = buffer.last = self.clock
         buffer.depth = len(self.open)
         self.buffers.append(buffer)
         return buffer
 
     def touch(self, buffer: Buffer) -> None:
-        self.position += 1
-        buffer.last = self.position
+        self.clock += 1
+        buffer.last = self.clock
         if len(self.open) > buffer.depth:  # alive until the loop that it is used in, and was made outside of, ends
             self.open[buffer.depth].append(buffer)
 
@@ -352,9 +354,9 @@ class Builder:
         self.memos.append({})
         self.open.append([])
         yield block
-        self.position += 1
+        self.clock += 1
         for buffer in self.open.pop():
-            buffer.last = self.position
+            buffer.last = self.clock
         self.memos.pop()
         self.block = outer
 
@@ -389,9 +391,9 @@ class Builder:
             statement.proceed = test()
         with self.inside(blocks[1]):
             body()
-        self.position += 1
+        self.clock += 1
         for buffer in self.open.pop():
-            buffer.last = self.position
+            buffer.last = self.clock
 
     def branch(self, index: Any, cases: Sequence[Callable[[], None]]) -> None:
         """`cases[index]()`; the last one for any other index."""
@@ -429,6 +431,6 @@ def text(block: Block, indent: str = "") -> str:
             for k, inner in enumerate(s.blocks):
                 lines += [f"case {s.index} == {k}:", text(inner, "    ")]
         else:
-            fields = ", ".join(str(getattr(s, name)) for name in s.__slots__)
+            fields = ", ".join(str(getattr(s, name)) for name in s.fields)
             lines.append(f"{type(s).__name__.lower()} {fields}")
     return "\n".join(indent + line for chunk in lines for line in chunk.split("\n") if line)

@@ -11,7 +11,7 @@ import numpy as np
 from ..graph.interpreter import is_traced, type_of_value
 from ..graph.types import ArrayType, is_inexact
 from ..settings import settings
-from .families import Elementwise, by_operator, elementwise, integers, reals, vocabulary
+from .families import Elementwise, by_operator, elementwise, fit, integers, reals, vocabulary
 
 
 def _inexact(*types: ArrayType) -> Any:
@@ -84,8 +84,27 @@ strong_multiply = elementwise(
     "branch masked by `where` zero and not NaN.",
 )
 
+
+class Divide(Elementwise, abstract=True):
+    """x / y. Under a constant x reverse mode keeps x and not the quotient: x is alive anyway, or a number."""
+
+    def saves(self, mask: int, count: int) -> tuple[int, ...]:
+        return (0, 1) if mask == 2 else super().saves(mask, count)
+
+    def pullback(self, mask: int) -> tuple[Any, Any]:
+        if mask != 2:
+            return super().pullback(mask)
+
+        def apply(ct: Any, saved: Any, inputs: Any, times: Any) -> Any:
+            x, y = saved
+            slope = x / y / -y  # not -x, which unsigned integers do not have
+            return None, fit(ct * slope if times is None else times(ct, slope), inputs[1])
+
+        return lambda operands, out: tuple(operands), apply
+
+
 divide = elementwise(
-    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3),
+    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3), family=Divide,
     scalar=lambda e, x, y: e.div(x, y),
     doc="x / y"
 )
@@ -243,7 +262,8 @@ imag = elementwise(
 )
 angle = elementwise(
     "angle", np.angle, lambda x: -1j / vocabulary.where(vocabulary.equal(x, 0), 1.0, x),
-    dtypes=lambda x: np.angle(np.empty(0, x.dtype)).dtype, samples=reals(0.2, 3), doc="Argument of a complex number; derivative 0 for real ones",
+    dtypes=lambda x: np.angle(np.empty(0, x.dtype)).dtype, samples=reals(0.2, 3),
+    doc="Argument of a complex number; derivative 0 for real ones",
 )  # fmt: skip
 
 

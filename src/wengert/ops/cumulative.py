@@ -237,7 +237,7 @@ class CumLogSumExp(Running):
 
     def type(self, x: ArrayType) -> ArrayType:
         if x.dtype.kind == "c":
-            raise DtypeError(f"cumlogsumexp takes no complex numbers, and was given {x}", "use np.log(np.cumsum(np.exp(x)))")
+            raise DtypeError(f"cumlogsumexp takes no complex numbers, and got {x}", "use np.log(np.cumsum(np.exp(x)))")
         return super().type(x)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:

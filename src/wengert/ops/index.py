@@ -145,7 +145,7 @@ class Piece:
     def __radd__(self, other: Any) -> Any:
         if other.__class__ is Tensor or self.buffer is not None:
             return other + self.dense()
-        self.buffer = np.array(other, self.like.dtype)
+        self.buffer = np.array(other, self.like.dtype, order="C")  # `key` may see it as flat
         self.add_to(self.buffer)
         self.key = self.ct = None
         return self

@@ -349,6 +349,8 @@ class Pad(Linear):
 
 def pad(x: Any, widths: tuple[tuple[int, int], ...], value: Any = 0) -> Any:
     """`x` surrounded by `value`."""
+    if not widths:
+        return x
     return bind(Pad.of(tuple((int(a), int(b)) for a, b in widths)), x, value)
 
 

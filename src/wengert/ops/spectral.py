@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DegenerateWarning
+from ..errors import DegenerateWarning, DtypeError
 from ..graph.interpreter import bind, type_of_value
 from ..graph.primitive import Sample
 from ..graph.types import ArrayType
@@ -102,9 +102,15 @@ def _reciprocal(series: Sequence[Any]) -> list[Any]:
     return found
 
 
+def _gap_dtype(gap: ArrayType, scale: ArrayType) -> np.dtype[Any]:
+    if gap.dtype.kind not in "fc":
+        raise DtypeError(f"inverse_gap of {gap}: eigenvalues are floating-point numbers", "convert with .astype(float)")
+    return gap.dtype
+
+
 inverse_gap = elementwise(
     "inverse_gap", _inverse_gap, lambda out: -out * out, 0, samples=[reals(0.5, 3), reals(0.5, 1)], family=InverseGap,
-    dtypes=lambda x, scale: np.reciprocal(np.empty(0, x.dtype)).dtype,
+    dtypes=_gap_dtype,
     doc="1/x for a difference x of eigenvalues of size `scale`; the setting `degenerate` says what happens at 0.",
 )  # fmt: skip
 

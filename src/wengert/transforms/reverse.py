@@ -31,6 +31,7 @@ from ..ops.index import Piece, SetSlice
 from ..ops.shape import zeros_like
 from ..settings import settings
 from ..source import here, internal_file, is_internal
+from .blocks import LARGE, take_run, walk_blocks
 from .complaints import explain
 from .linear import derived_vjp
 
@@ -94,7 +95,12 @@ class Record(Interpreter):
         pullback = primitive.pullbacks.get(mask)
         if pullback is None:  # nothing to record, or the first time
             if not mask or not primitive.differentiable:
-                out = bind(primitive, *values)
+                try:
+                    out = bind(primitive, *values)
+                except WengertError:
+                    raise
+                except (ValueError, TypeError, IndexError) as error:
+                    raise explain(primitive, values, error) from error
                 return out if mask else self.constant(out)
             if primitive.higher_order:
                 return self.apply_higher_order(primitive, values, inputs, mask)
@@ -302,6 +308,7 @@ def walk_back(
     leaves: dict[Var, Any] = {}
     between: dict[tuple[Node, int], Var] = {}
     heap: list[tuple[int, Node]] = []  # pending nodes by negative creation number: the latest comes first
+    plain = record is None and not keep and not stages
     arrivals: Any = seeds
     while True:
         for var, ct in arrivals:
@@ -330,7 +337,13 @@ def walk_back(
             return {var: ct.dense() if ct.__class__ is Piece else ct for var, ct in leaves.items()}
         node = heappop(heap)[1]
         ct = pending.pop(node)
-        if ct.__class__ is Piece:
+        if ct.__class__ is ndarray:
+            if ct.size >= LARGE and plain:
+                run = take_run(node, ct, pending, heap)
+                if len(run) > 1:
+                    arrivals = walk_blocks(run, times)
+                    continue
+        elif ct.__class__ is Piece:
             if keep or node.primitive.__class__ is not SetSlice:  # which goes on with the piece
                 ct = ct.dense()
         elif ct.__class__ is list:

@@ -1,0 +1,160 @@
+"""Loops and branches: `scan`, `while_loop`, `switch` as native loops and branches; nothing returns to Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import IndexOutOfBoundsError
+from ..graph.types import ArrayType, Dim
+from .arrays import Array, Elements, Map, Memory, known_size, size_of
+from .loops import NATIVE
+from .rearrange import SMALL
+
+
+class Variable:
+    """An array that changes from step to step: cells if it is small, otherwise memory of its own."""
+
+    def __init__(self, e: Any, type: ArrayType, start: Array | None) -> None:
+        self.e = e
+        self.shape = e.extents(type.shape)
+        self.dtype = type.dtype
+        size = known_size(self.shape)
+        if size is not None and size <= SMALL:
+            name = NATIVE[type.dtype]
+            items = [0] * size if start is None else [e.convert(v, name) for v in e.elements(start).items]
+            self.cells = [e.cell(name, v) for v in items]
+            self.memory = None
+        else:
+            self.memory = e.new(self.shape, type.dtype)
+            if start is not None:
+                e.put(e.fitted(start, self.shape, type.dtype), self.memory)
+
+    def read(self) -> Array:
+        if self.memory is not None:
+            return self.memory
+        return Elements(self.shape, self.dtype, [self.e.read(cell) for cell in self.cells])
+
+    def prepared(self, value: Array) -> Array:
+        """A new value, computed, but not written yet: other variables' new values may read the old one."""
+        e = self.e
+        if self.memory is None:
+            name = NATIVE[self.dtype]
+            return Elements(self.shape, self.dtype, [e.convert(v, name) for v in e.elements(value).items])
+        if isinstance(value, Memory) and value.buffer.kind == "arena" and not isinstance(value, Map):
+            return value
+        return e.fixed(e.fitted(value, self.shape, self.dtype))  # type: ignore[no-any-return]
+
+    def write(self, value: Array) -> None:
+        if self.memory is None:
+            for cell, item in zip(self.cells, value.items, strict=True):  # type: ignore[attr-defined]
+                self.e.write(cell, item)
+        elif value is not self.memory:
+            self.e.put(value, self.memory)
+
+
+def assign(variables: Sequence[Variable], values: Sequence[Array]) -> None:
+    """All variables get new values at once."""
+    own = {v.memory.buffer for v in variables if v.memory is not None}
+    ready = []
+    for variable, value in zip(variables, values, strict=True):
+        new = variable.prepared(value)
+        if isinstance(new, Memory) and new is not variable.memory and new.buffer in own:
+            new = variable.e._stored(new)
+        ready.append(new)
+    for variable, value in zip(variables, ready, strict=True):
+        variable.write(value)
+
+
+class Control:
+    """Part of `Lowering`."""
+
+    def row(self: Any, x: Memory, k: Any) -> Array:
+        """`x[k]` along the first axis."""
+        place = self.add(x.offset, self.mul(k, x.strides[0]))
+        row = Memory(x.buffer, x.shape[1:], place, x.strides[1:], x.dense)
+        size = known_size(row.shape)
+        return self.elements(row) if size is not None and size <= SMALL else row
+
+    def scan(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
+        consts, init, xs = primitive.parts([self.fixed(x) for x in operands])
+        xs = [x if isinstance(x, Memory) else self.in_memory(x) for x in xs]
+        n = len(init)
+        variables = [Variable(self, t, x) for t, x in zip(types, init, strict=False)]
+        stacks = [self.new(self.extents(t.shape), t.dtype) for t in types[n:]]
+        length = self.extents((primitive.length,))[0]
+        with self.loop(length) as i:
+            k = self.sub(self.sub(length, 1), i) if primitive.reverse else i
+            outs = self.graph(primitive.body, [*consts, *[v.read() for v in variables], *[self.row(x, k) for x in xs]])
+            for stack, out in zip(stacks, outs[n:], strict=True):
+                self.put_row(out, stack, k)
+            assign(variables, outs[:n])
+        return [*[v.read() for v in variables], *stacks]
+
+    def put_row(self: Any, value: Array, stack: Memory, k: Any) -> None:
+        shape = stack.shape[1:]
+        row = Memory(stack.buffer, shape, self.mul(k, stack.strides[0]), stack.strides[1:], True)
+        self.put(self.fitted(value, shape, stack.dtype), row)
+
+    def while_loop(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
+        cond_consts, consts, init = primitive.parts([self.fixed(x) for x in operands])
+        n = len(init)
+        recording = primitive.length is not None
+        variables = [Variable(self, t, x) for t, x in zip(types, init, strict=False)]
+        kept = [ArrayType(t.shape[1:], t.dtype) for t in types[n + 1 :]]
+        records = [self.buffer("record", t.dtype, 0) for t in kept]
+        steps = self.cell("i64", 0)
+
+        def test() -> Any:
+            (going,) = self.graph(primitive.cond, [*cond_consts, *[v.read() for v in variables]])
+            return self.convert(self.elements(going).items[0], "bool")
+
+        def body() -> None:
+            outs = self.graph(primitive.body, [*consts, *[v.read() for v in variables]])
+            done = self.read(steps)
+            count = self.add(done, 1)
+            for record, t, out in zip(records, kept, outs[n:], strict=True):
+                shape = self.extents(t.shape)
+                size = size_of(self, shape)
+                self.grow(record, self.mul(count, size))
+                row = self.whole(record, shape)
+                row.offset = self.mul(done, size)
+                self.put(self.fitted(out, shape, t.dtype), row)
+            assign(variables, outs[:n])
+            self.write(steps, count)
+
+        self.repeat(test, body)
+        values = [v.read() for v in variables]
+        if not recording:
+            return values
+        length = self.dims[primitive.length] = self.read(steps)
+        alive = self.filled((length,), np.dtype(bool), True)
+        return [
+            *values,
+            alive,
+            *[self.whole(r, (length, *self.extents(t.shape))) for r, t in zip(records, kept, strict=True)],
+        ]
+
+    def switch(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
+        index, *rest = [self.fixed(x) for x in operands]
+        choice = self.convert(self.elements(index).items[0], "i64")
+        count, source = len(primitive.branches), self.source
+        fine = self.both(self.ge(choice, 0), self.lt(choice, count))
+        self.check(fine, lambda details: IndexOutOfBoundsError(
+            f"switch: index {details[0]} with {count} branches", "give 0 <= index < branches", source
+        ), choice)  # fmt: skip
+        variables = [Variable(self, t, None) for t in types]
+
+        def case(branch: Any) -> None:
+            outs = self.graph(branch, rest)
+            for variable, out in zip(variables, outs, strict=True):
+                variable.write(variable.prepared(out))
+
+        self.branch(choice, [lambda b=b: case(b) for b in primitive.branches])  # type: ignore[misc]
+        return [v.read() for v in variables]
+
+
+def free_of_dims(types: Sequence[ArrayType]) -> bool:
+    return all(not isinstance(n, Dim) for t in types for n in t.shape)

@@ -1,0 +1,49 @@
+"""LLVM itself: optimise a module's text and turn it into machine code. Importing this imports llvmlite."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import llvmlite.binding as llvm
+
+MEDIUM = 2500
+"""Lines of LLVM text beyond which straight-line code is not searched for vectors, which takes LLVM seconds."""
+LARGE = 8000
+"""Lines beyond which everything is optimised less, so that compiling stays quick."""
+
+
+@functools.cache
+def start() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def machine(level: int = 2) -> Any:
+    """A code generator for this processor; an engine owns the one that it is given."""
+    start()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level, jit=True
+    )
+
+
+class Code:
+    """Machine code of one module; `address` is that of its function `run`."""
+
+    def __init__(self, text: str) -> None:
+        lines = text.count("\n")
+        level = 1 if lines > LARGE else 2 if lines > MEDIUM else 3
+        target = machine(min(level, 2))
+        module = llvm.parse_assembly(text)
+        options = llvm.create_pipeline_tuning_options(speed_level=level)
+        options.loop_vectorization = lines <= LARGE
+        options.slp_vectorization = lines <= MEDIUM
+        builder = llvm.create_pass_builder(target, options)
+        builder.getModulePassManager().run(module, builder)
+        self.module = module
+        self.engine = llvm.create_mcjit_compiler(module, target)
+        self.engine.finalize_object()
+        self.address = self.engine.get_function_address("run")
+
+    def assembly(self) -> str:
+        return machine().emit_assembly(llvm.parse_assembly(str(self.module)))  # type: ignore[no-any-return]

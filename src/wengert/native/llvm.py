@@ -1,0 +1,332 @@
+"""Loop nests as LLVM text: one function of the arena, the details of an error, and the arrays."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop, Repeat, Store, Value, Write
+
+TYPES = {"f64": "double", "f32": "float", "bool": "i1"} | {f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)}
+BINARY = {
+    "add": ("fadd", "add", "add", "or"), "sum": ("fadd reassoc", "add", "add", "or"),
+    "sub": ("fsub", "sub", "sub", "xor"), "mul": ("fmul", "mul", "mul", "and"), "div": ("fdiv", "sdiv", "udiv", "and"),
+    "rem": ("frem", "srem", "urem", "urem"), "udiv": ("", "udiv", "udiv", ""), "urem": ("", "urem", "urem", ""),
+    "and": ("", "and", "and", "and"), "or": ("", "or", "or", "or"), "xor": ("", "xor", "xor", "xor"),
+    "shl": ("", "shl", "shl", "shl"), "shr": ("", "ashr", "lshr", "lshr"),
+}  # fmt: skip
+"""Instructions for floats, signed and unsigned integers, booleans."""
+COMPARE = {
+    "eq": ("oeq", "eq"),
+    "ne": ("une", "ne"),
+    "lt": ("olt", "lt"),
+    "le": ("ole", "le"),
+    "gt": ("ogt", "gt"),
+    "ge": ("oge", "ge"),
+}
+EXTREMA = {"min": ("minimum", "smin", "umin", "and"), "max": ("maximum", "smax", "umax", "or")}
+DATA = 16
+"""Where in an array object the pointer to its elements stands (`program` checks that on import)."""
+CALLED_BACK, NO_MEMORY = -1, -2
+"""What the program returns for an exception in Python, and for memory that the system refused."""
+
+
+def kind(dtype: str) -> int:
+    return 0 if dtype[0] == "f" else 3 if dtype == "bool" else 1 if dtype[0] == "i" else 2
+
+
+def literal(number: Any, dtype: str) -> str:
+    if dtype == "bool":
+        return "true" if number else "false"
+    if dtype[0] != "f":
+        return str(number)
+    if dtype == "f32" and math.isfinite(number):
+        number = struct.unpack("<f", struct.pack("<f", number))[0]
+    return "0x" + struct.pack(">d", number).hex().upper()
+
+
+def stored(dtype: str) -> str:
+    return "i8" if dtype == "bool" else TYPES[dtype]
+
+
+class Emitter:
+    """Writes the LLVM text of a program; `addresses` gives those of library routines and of the way back to Python."""
+
+    def __init__(self, builder: Builder, inputs: int, outputs: int, addresses: Any) -> None:
+        self.builder = builder
+        self.lines: list[str] = []
+        self.entry: list[str] = []
+        self.declared: set[str] = set()
+        self.count = 0
+        self.addresses = addresses
+        self.pointers = inputs + outputs
+
+    def fresh(self, stem: str = "t") -> str:
+        self.count += 1
+        return f"{stem}{self.count}"
+
+    def emit(self, line: str) -> None:
+        self.lines.append(line)
+
+    def alloca(self, name: str, what: str) -> None:
+        self.entry.append(f"  {name} = alloca {what}, align 8")
+
+    def ref(self, v: Value) -> str:
+        return literal(v.args[0], v.dtype) if v.op == "const" else f"%v{v.number}"
+
+    def typed(self, v: Value) -> str:
+        return f"{TYPES[v.dtype]} {self.ref(v)}"
+
+    def base(self, buffer: Buffer) -> str:
+        if buffer.kind in ("input", "output"):
+            return f"%p{buffer.place}"
+        if buffer.kind == "constant":
+            return f"inttoptr (i64 {buffer.place} to ptr)"
+        if buffer.kind == "arena":
+            if not buffer.place:
+                return "%arena"
+            return f"getelementptr (i8, ptr %arena, i64 {buffer.place})"
+        name = "%" + self.fresh()
+        self.emit(f"  {name} = load ptr, ptr %r{buffer.number}")
+        return name
+
+    def pointer(self, buffer: Buffer, offset: Value) -> str:
+        base = self.base(buffer)
+        if base.startswith("getelementptr"):
+            name = "%" + self.fresh()
+            self.emit(f"  {name} = getelementptr inbounds i8, ptr %arena, i64 {buffer.place}")
+            base = name
+        name = "%" + self.fresh()
+        from_size = f"[{buffer.dtype.itemsize} x i8]"
+        if buffer.dtype.kind == "f" and buffer.dtype.itemsize in (4, 8):
+            from_size = "double" if buffer.dtype.itemsize == 8 else "float"
+        elif buffer.dtype.kind in "iub":
+            from_size = f"i{8 * buffer.dtype.itemsize}"
+        self.emit(f"  {name} = getelementptr inbounds {from_size}, ptr {base}, {self.typed(offset)}")
+        return name
+
+    # Statements ---------------------------------------------------------------------------------------
+
+    def block(self, block: Block) -> None:
+        for s in block.statements:
+            if isinstance(s, Value):
+                self.scalar(s)
+            else:
+                getattr(self, "on_" + type(s).__name__.lower())(s)
+
+    def scalar(self, v: Value) -> None:
+        op, args, dtype, name, t = v.op, v.args, v.dtype, f"%v{v.number}", TYPES[v.dtype]
+        if op in BINARY:
+            self.emit(f"  {name} = {BINARY[op][kind(dtype)]} {t} {self.ref(args[0])}, {self.ref(args[1])}")
+        elif op in COMPARE:
+            k = kind(args[0].dtype)
+            sign = "" if k == 0 or op in ("eq", "ne") else "s" if k == 1 else "u"
+            word = f"fcmp {COMPARE[op][0]}" if k == 0 else f"icmp {sign}{COMPARE[op][1]}"
+            self.emit(f"  {name} = {word} {self.typed(args[0])}, {self.ref(args[1])}")
+        elif op in EXTREMA:
+            word = EXTREMA[op][kind(dtype)]
+            if dtype == "bool":
+                self.emit(f"  {name} = {word} i1 {self.ref(args[0])}, {self.ref(args[1])}")
+            else:
+                self.call(name, f"llvm.{word}.{dtype.replace('u', 'i')}", t, args)
+        elif op == "select":
+            self.emit(f"  {name} = select {self.typed(args[0])}, {self.typed(args[1])}, {self.typed(args[2])}")
+        elif op == "read":
+            self.emit(f"  {name} = load {t}, ptr %c{args[0].number}")
+        elif op == "load":
+            self.on_load(v)
+        elif op == "neg":
+            self.emit(f"  {name} = fneg {self.typed(args[0])}")
+        elif op == "intrinsic":
+            self.call(name, f"llvm.{args[0]}.{dtype}", t, args[1:])
+        elif op == "library":
+            self.call(name, args[0], t, args[1:], " nounwind willreturn memory(none)")
+        elif op == "bits":
+            self.emit(f"  {name} = bitcast {self.typed(args[0])} to {t}")
+        elif op == "convert":
+            self.on_convert(name, args[0], dtype)
+        else:
+            raise AssertionError(op)
+
+    def call(self, name: str, function: str, t: str, args: Any, attributes: str = "") -> None:
+        types = ", ".join(TYPES[a.dtype] for a in args)
+        self.declared.add(f"declare {t} @{function}({types}){attributes}")
+        self.emit(f"  {name} = call {t} @{function}({', '.join(self.typed(a) for a in args)})")
+
+    def on_load(self, v: Value) -> None:
+        pointer = self.pointer(*v.args)
+        if v.dtype != "bool":
+            self.emit(f"  %v{v.number} = load {TYPES[v.dtype]}, ptr {pointer}")
+            return
+        byte = "%" + self.fresh()
+        self.emit(f"  {byte} = load i8, ptr {pointer}")
+        self.emit(f"  %v{v.number} = icmp ne i8 {byte}, 0")
+
+    def on_convert(self, name: str, x: Value, dtype: str) -> None:
+        a, b = kind(x.dtype), kind(dtype)
+        t = TYPES[dtype]
+        if a == 0 and b == 0:
+            word = "fpext" if dtype == "f64" else "fptrunc"
+        elif a == 0:  # out of range or NaN: the nearest integer or 0, never undefined
+            self.call(name, f"llvm.fpto{'s' if b == 1 else 'u'}i.sat.i{dtype[1:]}.{x.dtype}", t, (x,))
+            return
+        elif b == 0:
+            word = "sitofp" if a == 1 else "uitofp"
+        else:
+            width = {"bool": 1}.get(x.dtype) or int(x.dtype[1:])
+            to = int(dtype[1:])
+            if width == to:
+                word = "bitcast"
+            else:
+                word = "trunc" if to < width else "sext" if a == 1 else "zext"
+        self.emit(f"  {name} = {word} {self.typed(x)} to {t}")
+
+    def on_store(self, s: Store) -> None:
+        pointer = self.pointer(s.buffer, s.offset)
+        if s.value.dtype != "bool":
+            self.emit(f"  store {self.typed(s.value)}, ptr {pointer}")
+            return
+        byte = "%" + self.fresh()
+        self.emit(f"  {byte} = zext {self.typed(s.value)} to i8")
+        self.emit(f"  store i8 {byte}, ptr {pointer}")
+
+    def on_write(self, s: Write) -> None:
+        self.cells.setdefault(s.cell.number, TYPES[s.cell.dtype])
+        self.emit(f"  store {self.typed(s.value)}, ptr %c{s.cell.number}")
+
+    def on_loop(self, s: Loop) -> None:
+        n = self.fresh("L")
+        i = f"%v{s.index.number}"
+        self.emit(f"  br label %{n}.before\n{n}.before:\n  br label %{n}.head\n{n}.head:")
+        self.emit(f"  {i} = phi i64 [ 0, %{n}.before ], [ %{n}.next, %{n}.latch ]")
+        self.emit(f"  %{n}.go = icmp slt i64 {i}, {self.ref(s.count)}")
+        self.emit(f"  br i1 %{n}.go, label %{n}.body, label %{n}.end\n{n}.body:")
+        self.block(s.body)
+        self.emit(f"  br label %{n}.latch\n{n}.latch:\n  %{n}.next = add nuw nsw i64 {i}, 1")
+        self.emit(f"  br label %{n}.head\n{n}.end:")
+
+    def on_repeat(self, s: Repeat) -> None:
+        n = self.fresh("W")
+        self.emit(f"  br label %{n}.head\n{n}.head:")
+        self.block(s.test)
+        self.emit(f"  br i1 {self.ref(s.proceed)}, label %{n}.body, label %{n}.end\n{n}.body:")
+        self.block(s.body)
+        self.emit(f"  br label %{n}.head\n{n}.end:")
+
+    def on_branch(self, s: Branch) -> None:
+        n = self.fresh("B")
+        last = len(s.blocks) - 1
+        cases = " ".join(f"i64 {k}, label %{n}.{k}" for k in range(last))
+        self.emit(f"  switch {self.typed(s.index)}, label %{n}.{last} [ {cases} ]")
+        for k, inner in enumerate(s.blocks):
+            self.emit(f"{n}.{k}:")
+            self.block(inner)
+            self.emit(f"  br label %{n}.end")
+        self.emit(f"{n}.end:")
+
+    def on_check(self, s: Check) -> None:
+        n = self.fresh("K")
+        self.emit(f"  br i1 {self.ref(s.holds)}, label %{n}.fine, label %{n}.bad, !prof !0\n{n}.bad:")
+        for k, detail in enumerate(s.details):
+            self.emit(
+                f"  %{n}.d{k} = getelementptr i64, ptr %details, i64 {k}\n  store {self.typed(detail)}, ptr %{n}.d{k}"
+            )
+        self.emit(f"  store i64 {s.site}, ptr %code\n  br label %exit\n{n}.fine:")
+
+    def on_grow(self, s: Grow) -> None:
+        n = self.fresh("G")
+        r = f"%r{s.buffer.number}"
+        self.declared.add("declare ptr @realloc(ptr, i64)")
+        self.emit(f"  %{n}.have = load i64, ptr {r}.room\n  %{n}.enough = icmp ule {self.typed(s.count)}, %{n}.have")
+        self.emit(f"  br i1 %{n}.enough, label %{n}.end, label %{n}.more\n{n}.more:")
+        self.emit(f"  %{n}.twice = shl i64 {self.ref(s.count)}, 1\n  %{n}.room = add i64 %{n}.twice, 64")
+        self.emit(f"  %{n}.bytes = mul i64 %{n}.room, {s.buffer.dtype.itemsize}\n  %{n}.old = load ptr, ptr {r}")
+        self.emit(
+            f"  %{n}.new = call ptr @realloc(ptr %{n}.old, i64 %{n}.bytes)\n  %{n}.none = icmp eq ptr %{n}.new, null"
+        )
+        self.emit(f"  br i1 %{n}.none, label %{n}.bad, label %{n}.good\n{n}.bad:")
+        self.emit(f"  store i64 {NO_MEMORY}, ptr %code\n  br label %exit\n{n}.good:")
+        self.emit(f"  store ptr %{n}.new, ptr {r}\n  store i64 %{n}.room, ptr {r}.room\n  br label %{n}.end\n{n}.end:")
+
+    def on_call(self, s: Call) -> None:
+        """Library routines take everything by reference (Fortran); `copy` is memmove."""
+        if s.name == "copy":
+            self.declared.add("declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)")
+            target, source, size = s.arguments
+            a, b = self.pointer(*target[1:]), self.pointer(*source[1:])
+            self.emit(f"  call void @llvm.memmove.p0.p0.i64(ptr {a}, ptr {b}, {self.typed(size[1])}, i1 false)")
+            return
+        given = []
+        real = "double" if s.name[0] == "d" else "float"
+        for what, *rest in s.arguments:
+            if what == "pointer":
+                given.append(self.pointer(*rest))
+                continue
+            slot = "%" + self.fresh("slot")
+            if what == "integer":
+                self.alloca(slot, "i32")
+                narrow = "%" + self.fresh()
+                self.emit(f"  {narrow} = trunc {self.typed(rest[0])} to i32\n  store i32 {narrow}, ptr {slot}")
+            elif what == "real":
+                self.alloca(slot, real)
+                self.emit(f"  store {real} {literal(rest[0], 'f64')}, ptr {slot}")
+            else:
+                self.alloca(slot, "i8")
+                self.emit(f"  store i8 {ord(rest[0])}, ptr {slot}")
+            given.append(slot)
+        address = self.addresses(s.name)
+        self.emit(f"  call void inttoptr (i64 {address} to ptr)({', '.join('ptr ' + g for g in given)})")
+
+    def on_back(self, s: Back) -> None:
+        n = self.fresh("P")
+        self.alloca(f"%{n}.places", f"[{max(len(s.buffers), 1)} x ptr]")
+        self.alloca(f"%{n}.extents", f"[{max(len(s.extents), 1)} x i64]")
+        for k, (buffer, offset) in enumerate(s.buffers):
+            pointer = self.pointer(buffer, offset)
+            self.emit(
+                f"  %{n}.p{k} = getelementptr ptr, ptr %{n}.places, i64 {k}\n  store ptr {pointer}, ptr %{n}.p{k}"
+            )
+        for k, extent in enumerate(s.extents):
+            self.emit(
+                f"  %{n}.e{k} = getelementptr i64, ptr %{n}.extents, i64 {k}\n"
+                f"  store {self.typed(extent)}, ptr %{n}.e{k}"
+            )
+        address = self.addresses("python")
+        self.emit(
+            f"  %{n}.rc = call i64 inttoptr (i64 {address} to ptr)(i64 {s.site}, ptr %{n}.places, ptr %{n}.extents)"
+        )
+        self.emit(f"  %{n}.fine = icmp eq i64 %{n}.rc, 0\n  br i1 %{n}.fine, label %{n}.end, label %{n}.bad\n{n}.bad:")
+        self.emit(f"  store i64 {CALLED_BACK}, ptr %code\n  br label %exit\n{n}.end:")
+
+    # The whole ----------------------------------------------------------------------------------------
+
+    def module(self) -> str:
+        self.cells: dict[int, str] = {}
+        self.block(self.builder.root)
+        records = [b for b in self.builder.buffers if b.kind == "record"]
+        head = ["  %code = alloca i64", "  store i64 0, ptr %code"]
+        head += [f"  %c{number} = alloca {t}" for number, t in self.cells.items()]
+        freed = []
+        for r in records:
+            head += [f"  %r{r.number} = alloca ptr\n  %r{r.number}.room = alloca i64"]
+            head += [f"  store ptr null, ptr %r{r.number}\n  store i64 0, ptr %r{r.number}.room"]
+            freed += [f"  %r{r.number}.last = load ptr, ptr %r{r.number}\n  call void @free(ptr %r{r.number}.last)"]
+            self.declared.add("declare void @free(ptr)")
+        names = "".join(f", ptr noalias %p{k}" for k in range(self.pointers))
+        loads = "".join(
+            f"  %a{k} = getelementptr ptr, ptr %args, i64 {k}\n  %o{k} = load ptr, ptr %a{k}\n"
+            f"  %d{k} = getelementptr i8, ptr %o{k}, i64 {DATA}\n  %p{k} = load ptr, ptr %d{k}\n"
+            for k in range(self.pointers)
+        )
+        passed = "".join(f", ptr %p{k}" for k in range(self.pointers))
+        return "\n".join([
+            *sorted(self.declared),
+            f"define internal i64 @body(ptr noalias %arena, ptr noalias %details{names}) noinline #0 {{\nentry:",
+            *self.entry, *head, *self.lines, "  br label %exit\nexit:", *freed,
+            "  %result = load i64, ptr %code\n  ret i64 %result\n}",
+            f"define i64 @run(ptr %arena, ptr %details, ptr %args) #0 {{\n{loads}"
+            f"  %rc = call i64 @body(ptr %arena, ptr %details{passed})\n  ret i64 %rc\n}}",
+            'attributes #0 = { nounwind "prefer-vector-width"="512" }',
+            '!0 = !{!"branch_weights", i32 1000000, i32 1}', "",
+        ])  # fmt: skip
