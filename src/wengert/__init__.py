@@ -1,6 +1,6 @@
 """wengert: differentiate and compile NumPy-style Python through an explicit computational graph."""
 
-from . import errors, numpy
+from . import errors, numpy, testing
 from .graph.graph import Graph
 from .graph.nodes import Const, Node, Var
 from .graph.primitive import Primitive
@@ -59,6 +59,7 @@ __all__ = [
     "settings",
     "stop_gradient",
     "switch",
+    "testing",
     "trace",
     "value_and_grad",
     "variable",

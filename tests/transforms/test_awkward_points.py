@@ -189,3 +189,10 @@ def test_nan_and_infinity_propagate_as_in_numpy():
     f = lambda v: v * v + 1.0
     np.testing.assert_array_equal(wg.vjp(f, x)[0], f(x))
     np.testing.assert_array_equal(wg.vjp(f, x)[1](np.ones(4))[0], 2 * x)
+
+
+def test_trace_from_types_alone():
+    vector = wg.ArrayType((3,), np.dtype(np.float32))
+    graph = wg.trace(lambda p, k: p["w"] * k, {"w": vector}, wg.ArrayType((), np.dtype(np.int32)))
+    assert [var.type for var in graph.inputs] == [vector, wg.ArrayType((), np.dtype(np.int32))]
+    np.testing.assert_array_equal(graph({"w": np.ones(3, np.float32)}, np.int32(2)), [2.0, 2.0, 2.0])

@@ -23,6 +23,15 @@ def unflatten(structure: Structure, leaves: Any) -> Any:
     return optree.tree_unflatten(structure, leaves)
 
 
+def sealed(tree: Any, kind: type, wrap: Callable[[Any], Any]) -> Any:
+    """The same containers, with every instance of a container class wrapped into one leaf."""
+
+    def inside(node: Any) -> bool:
+        return isinstance(node, kind)
+
+    return optree.tree_map(lambda leaf: wrap(leaf) if inside(leaf) else leaf, tree, is_leaf=inside)
+
+
 def tree_map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """Apply `fn` to corresponding leaves of trees of the same structure.
 

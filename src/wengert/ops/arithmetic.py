@@ -38,7 +38,7 @@ positive = elementwise(
     doc="+x",
 )  # fmt: skip
 multiply = elementwise(
-    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("commutative", "associative", "bilinear"),
+    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("tame", "commutative", "associative", "bilinear"),
     scalar=lambda e, x, y: e.mul(x, y),
     doc="x * y"
 )
@@ -46,6 +46,8 @@ multiply = elementwise(
 
 def _strong_product(ct: Any, factor: Any) -> Any:
     product = np.multiply(ct, factor)
+    if product.__class__ is np.float64 and product == product:
+        return product
     if product.dtype.kind not in "fc" or not np.isnan(product).any():
         return product
     zero = (np.equal(ct, 0)) | (np.equal(factor, 0) & np.isinf(ct))
@@ -56,9 +58,13 @@ class StrongMultiply(Elementwise, abstract=True):
     """`strong_multiply`, which is a plain product when the setting `strong_zero` is off."""
 
     def __call__(self, *operands: Any) -> Any:
-        if not settings.strong_zero:
-            return multiply(*operands)
         ct, factor = operands
+        if ct.__class__ is np.float64 and factor.__class__ is np.float64:
+            product = ct * factor
+            if product == product:  # no NaN, so no zero has met an infinity
+                return product
+        if not settings.strong_zero:
+            return multiply(ct, factor)
         if is_traced(ct) or is_traced(factor):
             for known, other in ((ct, factor), (factor, ct)):
                 if not is_traced(known) and np.isfinite(known).all() and np.all(known):
@@ -66,8 +72,7 @@ class StrongMultiply(Elementwise, abstract=True):
                         return other
                     return multiply(ct, factor)  # a constant that is neither 0 nor infinite needs no care
             return super().__call__(ct, factor)
-        with np.errstate(invalid="ignore", over="ignore"):
-            return _strong_product(ct, factor)
+        return _strong_product(ct, factor)
 
 
 strong_multiply = elementwise(
@@ -114,7 +119,7 @@ reciprocal = elementwise(
     doc="1 / x",
 )  # fmt: skip
 square = elementwise(
-    "square", np.square, lambda x: 2 * x, facts=("even", "zero at zero"), scalar=lambda e, x: e.mul(x, x),
+    "square", np.square, lambda x: 2 * x, facts=("tame", "even", "zero at zero"), scalar=lambda e, x: e.mul(x, x),
     doc="x**2",
 )  # fmt: skip
 sqrt = elementwise(

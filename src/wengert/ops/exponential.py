@@ -19,7 +19,7 @@ def inexact_dtype(*types: ArrayType) -> np.dtype:
 
 
 exp = elementwise(
-    "exp", np.exp, lambda out: out, facts=("increasing",), scalar=lambda e, x: e.exp(x),
+    "exp", np.exp, lambda out: out, facts=("tame", "increasing",), scalar=lambda e, x: e.exp(x),
     doc="e**x",
 )  # fmt: skip
 exp2 = elementwise(

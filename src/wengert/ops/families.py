@@ -63,6 +63,8 @@ def fit(ct: Any, like: Any) -> Any:
 
 def match(tangent: Any, out: Any) -> Any:
     """A tangent with the shape and dtype of the output it belongs to."""
+    if tangent.__class__ is np.float64 and out.__class__ is np.float64:
+        return tangent
     if shape_of(tangent) != shape_of(out):
         tangent = vocabulary.broadcast_to(tangent, shape_of(out))
     dtype = type_of_value(out).dtype
@@ -110,6 +112,8 @@ class Elementwise(Primitive, abstract=True):
         self.not_differentiable = not_differentiable
         self.dtypes = dtypes
         self.facts = Elementwise.facts | facts
+        if not any(map(callable, derivatives or ())):
+            self.facts |= {"tame"}  # only signs and zeros: nothing can be singular
         self.samplers = samplers
         self.complex = complex
         self.__doc__ = doc
@@ -301,7 +305,8 @@ def elementwise(
         found by parameter name; or a number; or None for zero. What the functions read is what reverse mode
         keeps. No derivatives at all declare one that is zero wherever it exists.
     dtypes : `rule(*types) -> dtype` where the reference is no ufunc; by default NumPy's promotion.
-    facts : "commutative", "increasing", "zero at zero", "odd", "even", "idempotent" ...
+    facts : "commutative", "increasing", "zero at zero", "odd", "even", "idempotent" ...; "tame" if the
+        derivatives are finite wherever the operands are, so that forward mode need not silence NumPy's warnings.
     samples : where tests may draw inputs; one for all operands or one each. Default: reals in (-3, 3).
     complex : whether complex operands are accepted.
     family : a subclass of `Elementwise` that overrides a rule.

@@ -11,11 +11,11 @@ from .families import elementwise, reals, vocabulary
 DEGREE = float(np.pi / 180)
 
 sin = elementwise(
-    "sin", np.sin, lambda x: cos(x), facts=("odd", "zero at zero"), scalar=lambda e, x: e.library("sin", x),
+    "sin", np.sin, lambda x: cos(x), facts=("tame", "odd", "zero at zero"), scalar=lambda e, x: e.library("sin", x),
     doc="Sine of radians",
 )  # fmt: skip
 cos = elementwise(
-    "cos", np.cos, lambda x: -sin(x), facts=("even",), scalar=lambda e, x: e.library("cos", x),
+    "cos", np.cos, lambda x: -sin(x), facts=("tame", "even",), scalar=lambda e, x: e.library("cos", x),
     doc="Cosine of radians",
 )  # fmt: skip
 tan = elementwise(
@@ -58,7 +58,7 @@ cosh = elementwise(
     doc="Hyperbolic cosine",
 )  # fmt: skip
 tanh = elementwise(
-    "tanh", np.tanh, lambda out: 1 - out * out, facts=("odd", "increasing", "zero at zero"),
+    "tanh", np.tanh, lambda out: 1 - out * out, facts=("tame", "odd", "increasing", "zero at zero"),
     scalar=lambda e, x: e.tanh(x),
     doc="Hyperbolic tangent"
 )

@@ -114,7 +114,9 @@ def flattened(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Flat, list
     names = argument_names(fn, args)
     outputs = [f"output{name}" for name, _ in full(point)]
     if not point or not outputs:
-        raise ValueError("check_grads found nothing to differentiate: no floating-point leaf goes in, or none comes out")
+        raise ValueError(
+            "check_grads found nothing to differentiate: no floating-point leaf goes in, or none comes out"
+        )
     return Flat(lambda *values: [out for _, out in full(values)], [names[k] for k in moving], outputs, ""), point
 
 
@@ -166,7 +168,14 @@ class Check:
     """The comparison of one mode with differences, at one point."""
 
     def __init__(
-        self, flat: Flat, point: list[Any], values: list[Any], mode: str, rtol: float | None, atol: float, direction: int
+        self,
+        flat: Flat,
+        point: list[Any],
+        values: list[Any],
+        mode: str,
+        rtol: float | None,
+        atol: float,
+        direction: int,
     ) -> None:
         self.flat = flat
         self.point = point

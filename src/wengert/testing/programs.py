@@ -68,6 +68,11 @@ def floating(x: Any) -> bool:
     return x.dtype.kind == "f"
 
 
+def some(x: Any) -> bool:
+    """Whether there are elements (NumPy takes any index where there are none)."""
+    return x.size > 0
+
+
 def always(*values: Any) -> bool:
     return True
 
@@ -137,10 +142,10 @@ ONE: list[tuple[str, Callable[[Any], bool]]] = [
     ("{x}[:0]", always),
     ("{x}[1:, ..., ::2]", always),
     ("{x}[np.array([0, -1, 0])]", always),
-    ("np.take({x}, np.array([[1, 0], [0, 0]]), axis={axis})", always),
+    ("np.take({x}, np.array([[1, 0], [0, 0]]), axis={axis})", some),
     ("{x}[np.arange(len({x})) % 2 == 0]", lambda x: x.ndim > 0),
     ("{x}[i0]", always),
-    ("np.take({x}, i0 + np.array([0, 1]), axis={axis})", always),
+    ("np.take({x}, i0 + np.array([0, 1]), axis={axis})", some),
     # Matrices.
     ("{x} @ {x}.T", lambda x: x.ndim == 2),
     ("np.linalg.inv(3 * np.eye(len({x})) + 0.2 * {x})", lambda x: x.ndim == 2 and len(x) > 0),

@@ -32,12 +32,15 @@ class Forward(Interpreter):
         primals: list[Any] = []
         tangents: list[Any] = []
         for operand in operands:
-            if operand.__class__ is Tensor and operand.interpreter is self:
-                primals.append(operand.value)
-                tangents.append(operand.note)
-            else:
-                primals.append(self.lower(operand))
-                tangents.append(None)
+            tangent = None
+            if operand.__class__ is Tensor:
+                if operand.interpreter is self:
+                    tangent = operand.note
+                    operand = operand.value
+                else:
+                    operand = self.lower(operand)
+            primals.append(operand)
+            tangents.append(tangent)
         if primitive.higher_order:
             out, result = primitive.jvp(primals, tangents, jvp_graph)
             return tuple(o if t is None else Tensor(self, o, t) for o, t in zip(out, result, strict=True))
@@ -51,8 +54,11 @@ class Forward(Interpreter):
             return out
         if primitive.split is not None:  # equal eigenvalues: see ops.spectral
             out = primitive.split(out, None)
-        with np.errstate(all="ignore"):  # a warning belongs to the value, which has given it
+        if "tame" in primitive.facts:
             result = jvp_rule(primitive, primals, tangents, out)
+        else:
+            with np.errstate(all="ignore"):  # a warning belongs to the value, which has given it
+                result = jvp_rule(primitive, primals, tangents, out)
         if not primitive.multiple:
             return out if result is None else Tensor(self, out, result)
         return tuple(o if t is None else Tensor(self, o, t) for o, t in zip(out, result, strict=True))
@@ -70,7 +76,7 @@ def jvp_rule(primitive: Primitive, primals: Sequence[Any], tangents: Sequence[An
     if primitive.higher_order:
         return primitive.jvp(primals, tangents, jvp_graph)[1]
     if not primitive.multiple:
-        dtype = type_of_value(out).dtype
+        dtype = out.dtype if hasattr(out, "dtype") else type_of_value(out).dtype
         primals = [definite(primal, dtype) for primal in primals]
     return primitive.jvp(primals, tangents, out)
 

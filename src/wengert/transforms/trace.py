@@ -13,7 +13,7 @@ from ..graph.graph import Graph
 from ..graph.interpreter import type_of_value
 from ..graph.stage import evaluate, stage
 from ..graph.tensor import Tensor
-from ..graph.trees import flatten, flatten_as, paths, unflatten
+from ..graph.trees import flatten, flatten_as, paths, sealed, unflatten
 from ..graph.types import ArrayType, type_of
 from ..ops.families import vocabulary
 
@@ -63,10 +63,17 @@ def argument_names(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str
     return names
 
 
+class TypeLeaf:
+    """An `ArrayType` as a leaf (it is a named tuple, which counts as a container)."""
+
+    def __init__(self, type: ArrayType) -> None:
+        self.type = type
+
+
 def shape_only(value: Any) -> ArrayType:
     """The type of an argument: of an array or number, or the type itself."""
-    if isinstance(value, ArrayType):
-        return value
+    if isinstance(value, TypeLeaf):
+        return value.type
     return type_of_value(value) if isinstance(value, Tensor) else type_of(value)
 
 
@@ -94,6 +101,7 @@ def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     >>> g(np.zeros(3))
     array([0., 0., 0.])
     """
+    args, kwargs = sealed((args, kwargs), ArrayType, TypeLeaf)
     leaves, in_tree = flatten((args, kwargs))
     names = argument_names(fn, args, kwargs)
     out_tree = None
