@@ -216,3 +216,13 @@ def test_threads():
 def test_llvmlite_is_imported_late():
     code = "import sys, wengert, wengert.native.jit; assert 'llvmlite' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_assigned_value_with_leading_axes_of_length_one():
+    def f(x, v):
+        y = x * 1.0
+        y[2:] = v[None]
+        return y
+
+    x, v = np.arange(5.0), np.array([7.0])
+    np.testing.assert_array_equal(wg.jit(f)(x, v), f(wg.constant(x), v).numpy())

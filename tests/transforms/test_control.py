@@ -180,7 +180,7 @@ def test_integer_carries_and_promotion():
 
 
 def test_python_conditions_on_the_carry_work_outside_loops_only():
-    with pytest.raises(errors.ConcretizationError, match="wg.cond"):
+    with pytest.raises(errors.ConcretizationError, match=r"wg\.cond"):
         wg.scan(lambda c, x: (c if c > 0 else x, c), 0.0, np.ones(3))
 
 

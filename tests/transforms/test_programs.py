@@ -13,7 +13,7 @@ from wengert.passes import optimize
 from wengert.testing import Program, check_grads, random_program
 
 FEW = range(100)
-MANY = range(100, 1600)
+MANY = range(100, 1300)
 BLOCK = 100
 
 

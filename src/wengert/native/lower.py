@@ -175,7 +175,8 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Scalars):
         return Map(shape, out.dtype, element, 1 + sum(x.weight for x in operands), flat)
 
     def broadcast_at(self, x: Array, index: Sequence[Any]) -> Any:
-        own = index[len(index) - x.ndim :]
+        extra = x.ndim - len(index)  # an assigned value may have leading axes of length 1 more than its place
+        own = [0] * extra + list(index) if extra > 0 else index[len(index) - x.ndim :]
         return x.at(self, [0 if isinstance(n, int) and n == 1 else i for i, n in zip(own, x.shape, strict=True)])
 
     def elements(self, value: Array) -> Elements:

@@ -61,7 +61,7 @@ def implements(
                             break
                     else:
                         continue
-                return choose(args, kwargs)
+                return implementation(*args, **kwargs) if kind is Tensor else choose(args, kwargs)
             if not kwargs:
                 return inner(*args)
             for arg in kwargs.values():
@@ -92,7 +92,7 @@ def refuse(what: str, **options: Any) -> None:
 
 
 def without_constants(value: Any) -> Any:
-    """A value (nested in tuples, lists, dictionaries) with constant tensors as plain arrays; None if another is in it."""
+    """A value (nested in containers) with constant tensors as plain arrays; None if another tensor is in it."""
     if value.__class__ is Tensor:
         while value.__class__ is Tensor and value.note is None:
             value = value.value
@@ -127,7 +127,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
     """NEP 13: `numpy.sin(tensor)`, `array * tensor` and `numpy.add.reduce(tensor)` arrive here."""
     if out is not None:
         raise UnsupportedError(
-            f"numpy.{ufunc.__name__}(..., out=...) would write a traced value into a plain array (also written `a += t`)",
+            f"numpy.{ufunc.__name__}(..., out=...) would write a traced value into a plain array (so would `a += t`)",
             "write a = a + t, or make the array with wengert.numpy.zeros inside the function, or with wg.constant(a)",
         )
     implementation = table.get(ufunc if method == "__call__" else (ufunc, method))

@@ -18,7 +18,6 @@ from ..ops.shape import convert
 from .convert import as_operand
 from .dispatch import refuse, table
 
-
 NESTING = frozenset({Tensor, list, tuple})
 """Classes of operands that are a tensor or may hold one."""
 
@@ -41,7 +40,7 @@ def public(ufunc: Any, primitive: Elementwise | Callable[..., Any], *also: Any) 
     def nesting(operands: tuple[Any, ...], rest: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """With a tensor or a list among the operands."""
         operands = tuple([as_operand(operand) for operand in operands])
-        if not any([operand.__class__ is Tensor for operand in operands]):
+        if not any(operand.__class__ is Tensor for operand in operands):
             return ufunc(*operands, *rest, **options)
         if rest:
             options = {**options, "out": rest[0]}
@@ -61,10 +60,18 @@ def public(ufunc: Any, primitive: Elementwise | Callable[..., Any], *also: Any) 
                 return nesting((x, y), rest, options)
             return ufunc(x, y, *rest, **options) if rest or options else ufunc(x, y)
 
-    for method in ("reduce", "reduceat", "accumulate", "outer", "at"):  # NumPy's own reach traced values by the protocol
+    for method in (
+        "reduce",
+        "reduceat",
+        "accumulate",
+        "outer",
+        "at",
+    ):  # NumPy's own reach traced values by the protocol
         setattr(function, method, getattr(ufunc, method))
     function.__name__ = function.__qualname__ = ufunc.__name__
-    function.__doc__ = f"{getattr(primitive, '__doc__', '')} As `numpy.{ufunc.__name__}`, elementwise, on traced values as well."
+    function.__doc__ = (
+        f"{getattr(primitive, '__doc__', '')} As `numpy.{ufunc.__name__}`, elementwise, on traced values as well."
+    )
     return function
 
 
@@ -97,7 +104,9 @@ floor_divide = public(np.floor_divide, a.floor_divide)
 remainder = mod = public(np.remainder, a.remainder)
 fmod = public(np.fmod, a.fmod)
 power = pow = public(np.power, _power)
-float_power = public(np.float_power, lambda x, y: a.power(convert(x, np.result_type(type_of_value(x).dtype, np.float64)), y))
+float_power = public(
+    np.float_power, lambda x, y: a.power(convert(x, np.result_type(type_of_value(x).dtype, np.float64)), y)
+)
 negative = public(np.negative, a.negative)
 positive = public(np.positive, a.positive)
 absolute = abs = public(np.absolute, a.absolute, np.fabs)

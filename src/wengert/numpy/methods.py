@@ -29,7 +29,9 @@ def binary(primitive: Elementwise) -> tuple[Callable[..., Any], Callable[..., An
     def forward(self: Tensor, other: Any) -> Any:
         interpreter = self.interpreter
         kind = other.__class__
-        if (kind is float or kind is ndarray or (kind is Tensor and other.interpreter is interpreter)) and not interpreter.done:
+        if (
+            kind is float or kind is ndarray or (kind is Tensor and other.interpreter is interpreter)
+        ) and not interpreter.done:
             return interpreter.apply(primitive, (self, other))  # what `bind` would find, at once
         if kind not in _READY:
             other = operand_or_none(other)

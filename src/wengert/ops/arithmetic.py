@@ -38,16 +38,18 @@ positive = elementwise(
     doc="+x",
 )  # fmt: skip
 multiply = elementwise(
-    "multiply", np.multiply, lambda y: y, lambda x: x, facts=("tame", "commutative", "associative", "bilinear"),
+    "multiply",
+    np.multiply,
+    lambda y: y,
+    lambda x: x,
+    facts=("tame", "commutative", "associative", "bilinear"),
     scalar=lambda e, x, y: e.mul(x, y),
-    doc="x * y"
+    doc="x * y",
 )
 
 
 def _strong_product(ct: Any, factor: Any) -> Any:
     product = np.multiply(ct, factor)
-    if product.__class__ is np.float64 and product == product:
-        return product
     if product.dtype.kind not in "fc" or not np.isnan(product).any():
         return product
     zero = (np.equal(ct, 0)) | (np.equal(factor, 0) & np.isinf(ct))
@@ -109,9 +111,14 @@ class Divide(Elementwise, abstract=True):
 
 
 divide = elementwise(
-    "divide", np.divide, lambda y: 1 / y, lambda y, out: -out / y, samples=reals(0.5, 3), family=Divide,
+    "divide",
+    np.divide,
+    lambda y: 1 / y,
+    lambda y, out: -out / y,
+    samples=reals(0.5, 3),
+    family=Divide,
     scalar=lambda e, x, y: e.div(x, y),
-    doc="x / y"
+    doc="x / y",
 )
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda out: -out * out, samples=reals(0.5, 3),
@@ -191,9 +198,7 @@ rint = elementwise(
     "rint", np.rint, facts=("odd", "zero at zero"), scalar=lambda e, x: e.intrinsic("rint", x),
     doc="Rounded to nearest, ties to even",
 )  # fmt: skip
-floor_divide = elementwise(
-    "floor_divide", np.floor_divide, samples=reals(0.5, 3), complex=False, doc="floor(x / y)"
-)
+floor_divide = elementwise("floor_divide", np.floor_divide, samples=reals(0.5, 3), complex=False, doc="floor(x / y)")
 remainder = elementwise(
     "remainder", np.remainder, 1, lambda x, y: -floor_divide(x, y), samples=[reals(0.1, 0.4), reals(0.5, 3)],
     complex=False, scalar=lambda e, x, y: e.remainder(x, y),

@@ -125,7 +125,7 @@ where = elementwise(
     "where", np.where, None, 1, 1, samples=[booleans(), reals(-3, 3), reals(-3, 3)], family=Where,
     dtypes=lambda condition, x, y: np.result_type(x.promotes_as, y.promotes_as),
     scalar=lambda e, c, x, y: e.select(c, x, y),
-    doc="x where the condition holds, else y. The branch not taken gets derivative 0, even if it is infinite or NaN there.",
+    doc="x where the condition holds, else y. The branch not taken gets derivative 0, also if it is infinite or NaN.",
 )  # fmt: skip
 
 clip = elementwise(

@@ -105,7 +105,7 @@ class Elementwise(Primitive, abstract=True):
         self.name = name  # type: ignore[misc]
         self.key = (Elementwise, name)
         self.reference = reference
-        self.numpy = reference  # type: ignore[method-assign]
+        self.numpy = reference if complex else without_complex(self, reference)  # type: ignore[method-assign]
         self.arity = arity
         self.derivatives = derivatives
         self.differentiable = derivatives is not None or not_differentiable is not None
@@ -120,6 +120,7 @@ class Elementwise(Primitive, abstract=True):
         self.scalar: Callable[..., Any] | None = None
         self.scalar_kinds = "biuf"
         self._type_cache: dict[tuple[ArrayType, ...], ArrayType] = {}
+        self._saves: dict[int, tuple[int, ...]] = {}
         self._arguments = [_argument_slots(d, arity) if callable(d) else () for d in derivatives or ()]
 
     def __call__(self, *operands: Any) -> Any:
@@ -142,10 +143,7 @@ class Elementwise(Primitive, abstract=True):
 
     def _result_dtype(self, types: Sequence[ArrayType]) -> np.dtype[Any]:
         if not self.complex and any(t.dtype.kind == "c" for t in types):
-            raise DtypeError(
-                f"{self.name} takes no complex numbers, and was given {describe(types)}",
-                "apply it to the real or imaginary part, or to the absolute value",
-            )
+            raise complex_refused(self.name, types)
         if callable(self.dtypes):
             return np.dtype(self.dtypes(*types))
         asked: list[Any] = [type(t.promotes_as) if t.weak and t.dtype.kind != "b" else t.dtype for t in types]
@@ -189,8 +187,11 @@ class Elementwise(Primitive, abstract=True):
         return None if total is None else match(total, out)
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
-        wanted = (k for k in range(self.arity) if mask >> k & 1)
-        return tuple(sorted({slot for k in wanted for slot in self._arguments[k]}))
+        known = self._saves.get(mask)
+        if known is None:
+            wanted = [k for k in range(self.arity) if mask >> k & 1]
+            known = self._saves[mask] = tuple(sorted({slot for k in wanted for slot in self._arguments[k]}))
+        return known
 
     def pullback(self, mask: int) -> tuple[Any, Any]:
         """(keep, apply) for the operands in the bit mask: what to save, and the cotangents from it.
@@ -267,12 +268,36 @@ class Elementwise(Primitive, abstract=True):
         return bind(self, *aligned), 0
 
     def samples(self, rng: np.random.Generator) -> Iterator[Sample]:  # type: ignore[override]
-        shapes = [((2, 3),), ((),), ((0, 3),)] if self.arity == 1 else [((2, 3), (3,), (2, 1)), ((), (4,), ()), ((0, 2), (1, 2), ())]
+        shapes = (
+            [((2, 3),), ((),), ((0, 3),)]
+            if self.arity == 1
+            else [((2, 3), (3,), (2, 1)), ((), (4,), ()), ((0, 2), (1, 2), ())]
+        )
         for group in shapes:
             yield self, tuple(sampler(rng, shape) for sampler, shape in zip(self.samplers, group, strict=False))
 
     def __repr__(self) -> str:
         return self.name
+
+
+def complex_refused(name: str, types: Sequence[ArrayType]) -> DtypeError:
+    return DtypeError(
+        f"{name} takes no complex numbers, and was given {describe(types)}",
+        "apply it to the real or imaginary part, or to the absolute value",
+    )
+
+
+def without_complex(primitive: Elementwise, reference: Callable[..., Any]) -> Callable[..., Any]:
+    """The reference, made to refuse complex numbers if it does not do so itself."""
+    if isinstance(reference, np.ufunc) and not any("D" in loop for loop in reference.types):
+        return reference
+
+    def run(*operands: Any) -> Any:
+        if any(np.iscomplexobj(x) for x in operands):
+            raise complex_refused(primitive.name, [type_of_value(x) for x in operands])
+        return reference(*operands)
+
+    return run
 
 
 def _argument_slots(derivative: Callable[..., Any], arity: int) -> tuple[int, ...]:
@@ -314,7 +339,9 @@ def elementwise(
         `e.select`, `e.intrinsic("sqrt", x)`, `e.library("sin", x)`, ...; see `native.mathematics`). Without it
         compiled programs call `reference`. scalar_kinds : the kinds of dtypes that it is for.
     """
-    count = arity if arity is not None else (reference.nin if isinstance(reference, np.ufunc) else max(1, len(derivatives)))
+    count = (
+        arity if arity is not None else (reference.nin if isinstance(reference, np.ufunc) else max(1, len(derivatives)))
+    )
     samplers = samples if isinstance(samples, (list, tuple)) else [samples or reals(-3, 3)] * count
     primitive = family(
         name, reference, derivatives or None, count, dtypes, frozenset(facts), samplers, complex, doc,

@@ -244,7 +244,6 @@ class Max(Extremum):
         return e.reduce("maximum", operands[0], self.axes, out.dtype)
 
 
-
 class Min(Extremum):
     """Smallest element over axes; complex numbers in NumPy's order (real part, then imaginary part)."""
 
@@ -253,7 +252,6 @@ class Min(Extremum):
 
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("minimum", operands[0], self.axes, out.dtype)
-
 
 
 class LogSumExp(Reduction):
@@ -291,7 +289,6 @@ class LogSumExp(Reduction):
         return e.logsumexp(operands[0], self.axes, out.dtype)
 
 
-
 class Logical(Reduction, abstract=True):
     """`any` and `all`: booleans, so without derivative."""
 
@@ -315,7 +312,6 @@ class Any_(Logical):
         return e.reduce("or", operands[0], self.axes, out.dtype)
 
 
-
 class All(Logical):
     """Whether every element is true (not zero)."""
 
@@ -324,7 +320,6 @@ class All(Logical):
 
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.reduce("and", operands[0], self.axes, out.dtype)
-
 
 
 class Position(Extremum, abstract=True):
@@ -360,7 +355,6 @@ class ArgMax(Position):
         return e.arg("gt", operands[0], self.axes[0], out.dtype)
 
 
-
 class ArgMin(Position):
     """Position of the smallest element along an axis."""
 
@@ -369,7 +363,6 @@ class ArgMin(Position):
 
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.arg("lt", operands[0], self.axes[0], out.dtype)
-
 
 
 def logsumexp_axes(x: Any, axes: tuple[int, ...]) -> Any:

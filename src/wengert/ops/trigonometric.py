@@ -19,9 +19,13 @@ cos = elementwise(
     doc="Cosine of radians",
 )  # fmt: skip
 tan = elementwise(
-    "tan", np.tan, lambda out: 1 + out * out, facts=("odd", "zero at zero"), samples=reals(-1, 1),
+    "tan",
+    np.tan,
+    lambda out: 1 + out * out,
+    facts=("odd", "zero at zero"),
+    samples=reals(-1, 1),
     scalar=lambda e, x: e.library("tan", x),
-    doc="Tangent of radians"
+    doc="Tangent of radians",
 )
 arcsin = elementwise(
     "arcsin", np.arcsin, lambda x: 1 / sqrt((1 - x) * (1 + x)), facts=("odd", "increasing", "zero at zero"),
@@ -29,14 +33,20 @@ arcsin = elementwise(
     doc="Inverse sine, in radians",
 )  # fmt: skip
 arccos = elementwise(
-    "arccos", np.arccos, lambda x: -1 / sqrt((1 - x) * (1 + x)), samples=reals(-0.9, 0.9),
+    "arccos",
+    np.arccos,
+    lambda x: -1 / sqrt((1 - x) * (1 + x)),
+    samples=reals(-0.9, 0.9),
     scalar=lambda e, x: e.library("acos", x),
-    doc="Inverse cosine, in radians"
+    doc="Inverse cosine, in radians",
 )
 arctan = elementwise(
-    "arctan", np.arctan, lambda x: 1 / (1 + x * x), facts=("odd", "increasing", "zero at zero"),
+    "arctan",
+    np.arctan,
+    lambda x: 1 / (1 + x * x),
+    facts=("odd", "increasing", "zero at zero"),
     scalar=lambda e, x: e.library("atan", x),
-    doc="Inverse tangent, in radians"
+    doc="Inverse tangent, in radians",
 )
 arctan2 = elementwise(
     "arctan2", np.arctan2, lambda x, y: y / (x * x + y * y), lambda x, y: -x / (x * x + y * y),
@@ -58,19 +68,28 @@ cosh = elementwise(
     doc="Hyperbolic cosine",
 )  # fmt: skip
 tanh = elementwise(
-    "tanh", np.tanh, lambda out: 1 - out * out, facts=("tame", "odd", "increasing", "zero at zero"),
+    "tanh",
+    np.tanh,
+    lambda out: 1 - out * out,
+    facts=("tame", "odd", "increasing", "zero at zero"),
     scalar=lambda e, x: e.tanh(x),
-    doc="Hyperbolic tangent"
+    doc="Hyperbolic tangent",
 )
 arcsinh = elementwise(
-    "arcsinh", np.arcsinh, lambda x: 1 / sqrt(x * x + 1), facts=("odd", "increasing", "zero at zero"),
+    "arcsinh",
+    np.arcsinh,
+    lambda x: 1 / sqrt(x * x + 1),
+    facts=("odd", "increasing", "zero at zero"),
     scalar=lambda e, x: e.library("asinh", x),
-    doc="Inverse hyperbolic sine"
+    doc="Inverse hyperbolic sine",
 )
 arccosh = elementwise(
-    "arccosh", np.arccosh, lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)), samples=reals(1.2, 3),
+    "arccosh",
+    np.arccosh,
+    lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
+    samples=reals(1.2, 3),
     scalar=lambda e, x: e.library("acosh", x),
-    doc="Inverse hyperbolic cosine"
+    doc="Inverse hyperbolic cosine",
 )
 arctanh = elementwise(
     "arctanh", np.arctanh, lambda x: 1 / ((1 - x) * (1 + x)), facts=("odd", "zero at zero"), samples=reals(-0.9, 0.9),
@@ -83,9 +102,13 @@ deg2rad = elementwise(
     doc="Degrees to radians",
 )  # fmt: skip
 rad2deg = elementwise(
-    "rad2deg", np.rad2deg, lambda: 1 / DEGREE, facts=("linear", "zero at zero"), complex=False,
+    "rad2deg",
+    np.rad2deg,
+    lambda: 1 / DEGREE,
+    facts=("linear", "zero at zero"),
+    complex=False,
     scalar=lambda e, x: e.mul(x, 1 / DEGREE),
-    doc="Radians to degrees"
+    doc="Radians to degrees",
 )
 
 

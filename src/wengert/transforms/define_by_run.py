@@ -148,13 +148,15 @@ def graph_of(output: Any, name: str = "graph") -> Graph:
     frozen = []
     for node in nodes:
         types = node.outputs
-        outputs = tuple(
-            edges.get((node, k))
-            or Var.of(types[k] if types else node.primitive.type(*[a.type for a in node.inputs]), None, node, k)
-            for k in range(len(types or (1,)))
-        )
+        if types is None:
+            edge = edges.get((node, 0))
+            outputs: tuple[Var, ...] = (
+                edge or Var.of(node.primitive.type(*[a.type for a in node.inputs]), None, node),
+            )
+        else:
+            outputs = tuple([edges.get((node, k)) or Var.of(t, None, node, k) for k, t in enumerate(types)])
         frozen.append(Node(node.primitive, node.inputs, outputs, node.code, node.offset, node.number))
-        mask = sum(1 << k for k, atom in enumerate(node.inputs) if isinstance(atom, Var))
+        mask = sum([1 << k for k, atom in enumerate(node.inputs) if atom.__class__ is Var])
         for position, value in saved_values(node, mask):
             if position == len(node.inputs):
                 values.update(zip(outputs, value if types else (value,), strict=True))

@@ -78,11 +78,15 @@ class Record(Interpreter):
             if x.__class__ in READY and y.__class__ in READY:
                 if u is None:
                     u = constant_atom(x)
+                    if x.__class__ is ndarray and x.size <= COPIED:
+                        x = x.copy("K")
                 else:
                     u.used = True
                     mask = 1
                 if v is None:
                     v = constant_atom(y)
+                    if y.__class__ is ndarray and y.size <= COPIED:
+                        y = y.copy("K")
                 else:
                     v.used = True
                     mask += 2
@@ -169,6 +173,8 @@ class Record(Interpreter):
         for operand in operands:
             if operand.__class__ is not Tensor:
                 inputs.append(constant_atom(operand))
+                if operand.__class__ is ndarray and operand.size <= COPIED:
+                    operand = operand.copy("K")
             elif operand.interpreter is self and operand.note is not None:
                 var = operand.note
                 operand = operand.value
@@ -181,7 +187,7 @@ class Record(Interpreter):
             kind = operand.__class__
             if kind is Tensor:
                 nested = True
-            elif kind not in READY or kind is float:
+            elif kind is float or kind not in READY:
                 literal = True
             values.append(operand)
             bit += bit
@@ -251,6 +257,10 @@ ground = Ground()
 vocabulary.constant = lambda value: Tensor(ground, value, None)
 
 
+COPIED = 1024
+"""Elements up to which a constant array is copied when it enters a record, since its owner may write into it."""
+
+
 def constant_atom(value: Any) -> Const:
     """A constant operand in a dynamic graph: its number if it is one, otherwise only its type."""
     kind = value.__class__
@@ -270,9 +280,14 @@ def pullback_of(primitive: Primitive, mask: int) -> Pullback:
     if own is not None:
         return own(mask)  # type: ignore[no-any-return]
 
+    saves: dict[int, tuple[int, ...]] = {}  # by the number of operands, which `concatenate` leaves open
+
     def keep(operands: tuple[Any, ...], out: Any) -> Any:
-        values = (*operands, out)
-        return tuple([values[k] for k in primitive.saves(mask, len(operands))])
+        count = len(operands)
+        places = saves.get(count)
+        if places is None:
+            places = saves[count] = primitive.saves(mask, count)
+        return tuple([out if k == count else operands[k] for k in places]) if places else ()
 
     def apply(ct: Any, saved: Any, inputs: Any, times: Any) -> Any:
         # Operands that were not kept are given as edges, which have shape and dtype.

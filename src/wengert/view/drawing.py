@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..errors import MissingExtraError
 from ..graph.graph import Graph
 from .dot import to_dot
 from .html import to_html
-from ..errors import MissingExtraError
 from .show import show
 from .svg import to_svg
 
