@@ -166,6 +166,7 @@ class ArrayConversionError(WengertError, TypeError):
     Failing::
 
         import numpy
+
         wg.grad(lambda x: numpy.sum(numpy.array([x, 2 * x], dtype=float)))(1.0)
 
     Repaired::
@@ -262,6 +263,7 @@ class UnsupportedError(WengertError, NotImplementedError):
     Failing::
 
         import numpy
+
         wg.grad(lambda x: numpy.unwrap(x).sum())(np.ones(3))
 
     Repaired::
@@ -277,6 +279,7 @@ class MissingExtraError(WengertError, ImportError):
 
         import sys
         from unittest.mock import patch
+
         with patch.dict(sys.modules, fast_sugiyama=None):  # as where fast-sugiyama is not installed
             wg.trace(np.sin, 1.0).to_svg()
 

@@ -87,6 +87,26 @@ def test_nested_graphs_stand_under_their_node() -> None:
     """)
 
 
+def test_the_whole_of_a_backward_loop_is_in_the_gradient_part() -> None:
+    """Also the sums, and the choice between lanes, that are written only once the reverse of the body is known."""
+    first = sys._getframe().f_lineno
+
+    def f(x: Any) -> Any:
+        last = wg.while_loop(lambda c: c < 9, lambda c: c * x, x)
+        return last
+
+    graph = wg.trace(wg.grad(f), 2.0)
+    forward, backward = (node for node in graph.nodes if node.subgraphs)
+    assert [node.primitive.name for node in (forward, backward)] == ["while_loop", "scan"]
+    for node, gradient in ((forward, False), (backward, True)):
+        ((_, body),) = [pair for pair in node.subgraphs if pair[0] == "body"]
+        assert len(body.nodes) > 0
+        for inner in body.nodes:
+            assert inner.source is not None
+            assert inner.source.line == first + 3
+            assert inner.backward is gradient
+
+
 def test_constants_parameters_and_indices() -> None:
     def f(x: Any) -> Any:
         a = x[1:, None, ::-1]

@@ -52,6 +52,9 @@ class Stage(Interpreter):
         """The user's line that nodes are attributed to, while a derivative is propagated backward."""
 
     def __enter__(self) -> Stage:
+        around = next((interpreter for interpreter in reversed(state.stack) if isinstance(interpreter, Stage)), None)
+        if around is not None and around.backward:  # the body of a backward loop is in the gradient part as well
+            self.backward, self.place = around.backward, around.place
         super().__enter__()
         self._shadow(2)
         return self
