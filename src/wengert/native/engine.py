@@ -28,7 +28,7 @@ def machine(level: int = 2) -> Any:
 
 
 class Code:
-    """Machine code of one module; `address` is that of its function `run`."""
+    """Machine code of one module; `address` is that of its function `run`, `table` that of its table of addresses."""
 
     def __init__(self, text: str) -> None:
         lines = text.count("\n")
@@ -44,6 +44,7 @@ class Code:
         self.engine = llvm.create_mcjit_compiler(module, target)
         self.engine.finalize_object()
         self.address = self.engine.get_function_address("run")
+        self.table = self.engine.get_global_value_address("table")
 
     def assembly(self) -> str:
         return machine().emit_assembly(llvm.parse_assembly(str(self.module)))  # type: ignore[no-any-return]

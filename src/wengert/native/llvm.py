@@ -26,8 +26,6 @@ COMPARE = {
     "ge": ("oge", "ge"),
 }
 EXTREMA = {"min": ("minimum", "smin", "umin", "and"), "max": ("maximum", "smax", "umax", "or")}
-DATA = 16
-"""Where in an array object the pointer to its elements stands (`program` checks that on import)."""
 CALLED_BACK, NO_MEMORY = -1, -2
 """What the program returns for an exception in Python, and for memory that the system refused."""
 
@@ -51,15 +49,20 @@ def stored(dtype: str) -> str:
 
 
 class Emitter:
-    """Writes the LLVM text of a program; `addresses` gives those of library routines and of the way back to Python."""
+    """Writes the LLVM text of a program.
 
-    def __init__(self, builder: Builder, inputs: int, outputs: int, addresses: Any) -> None:
+    The text holds no address, so that its machine code can be kept for other processes: what is outside is found
+    through `@table`, which whoever loads the code fills. `table` lists what belongs there: a constant's buffer, the
+    name of a library routine, or "python" for the way back to Python.
+    """
+
+    def __init__(self, builder: Builder, inputs: int, outputs: int) -> None:
         self.builder = builder
         self.lines: list[str] = []
         self.entry: list[str] = []
         self.declared: set[str] = set()
         self.count = 0
-        self.addresses = addresses
+        self.table: dict[Buffer | str, int] = {}
         self.pointers = inputs + outputs
 
     def fresh(self, stem: str = "t") -> str:
@@ -78,11 +81,18 @@ class Emitter:
     def typed(self, v: Value) -> str:
         return f"{TYPES[v.dtype]} {self.ref(v)}"
 
+    def address(self, of: Buffer | str) -> str:
+        """What is outside of the program, from the table."""
+        place = self.table.setdefault(of, len(self.table))
+        name = "%" + self.fresh()
+        self.emit(f"  {name} = load ptr, ptr getelementptr (ptr, ptr @table, i64 {place}), !invariant.load !1")
+        return name
+
     def base(self, buffer: Buffer) -> str:
         if buffer.kind in ("input", "output"):
             return f"%p{buffer.place}"
         if buffer.kind == "constant":
-            return f"inttoptr (i64 {buffer.place} to ptr)"
+            return self.address(buffer)
         if buffer.kind == "arena":
             if not buffer.place:
                 return "%arena"
@@ -275,8 +285,7 @@ class Emitter:
                 self.alloca(slot, "i8")
                 self.emit(f"  store i8 {ord(rest[0])}, ptr {slot}")
             given.append(slot)
-        address = self.addresses(s.name)
-        self.emit(f"  call void inttoptr (i64 {address} to ptr)({', '.join('ptr ' + g for g in given)})")
+        self.emit(f"  call void {self.address(s.name)}({', '.join('ptr ' + g for g in given)})")
 
     def on_back(self, s: Back) -> None:
         n = self.fresh("P")
@@ -292,10 +301,8 @@ class Emitter:
                 f"  %{n}.e{k} = getelementptr i64, ptr %{n}.extents, i64 {k}\n"
                 f"  store {self.typed(extent)}, ptr %{n}.e{k}"
             )
-        address = self.addresses("python")
-        self.emit(
-            f"  %{n}.rc = call i64 inttoptr (i64 {address} to ptr)(i64 {s.site}, ptr %{n}.places, ptr %{n}.extents)"
-        )
+        back = self.address("python")
+        self.emit(f"  %{n}.rc = call i64 {back}(i64 {s.site}, ptr %{n}.places, ptr %{n}.extents)")
         self.emit(f"  %{n}.fine = icmp eq i64 %{n}.rc, 0\n  br i1 %{n}.fine, label %{n}.end, label %{n}.bad\n{n}.bad:")
         self.emit(f"  store i64 {CALLED_BACK}, ptr %code\n  br label %exit\n{n}.end:")
 
@@ -315,12 +322,12 @@ class Emitter:
             self.declared.add("declare void @free(ptr)")
         names = "".join(f", ptr noalias %p{k}" for k in range(self.pointers))
         loads = "".join(
-            f"  %a{k} = getelementptr ptr, ptr %args, i64 {k}\n  %o{k} = load ptr, ptr %a{k}\n"
-            f"  %d{k} = getelementptr i8, ptr %o{k}, i64 {DATA}\n  %p{k} = load ptr, ptr %d{k}\n"
+            f"  %a{k} = getelementptr ptr, ptr %args, i64 {k}\n  %p{k} = load ptr, ptr %a{k}\n"
             for k in range(self.pointers)
         )
         passed = "".join(f", ptr %p{k}" for k in range(self.pointers))
         return "\n".join([
+            f"@table = global [{max(len(self.table), 1)} x ptr] zeroinitializer",
             *sorted(self.declared),
             f"define internal i64 @body(ptr noalias %arena, ptr noalias %details{names}) noinline #0 {{\nentry:",
             *self.entry, *head, *self.lines, "  br label %exit\nexit:", *freed,
@@ -328,5 +335,5 @@ class Emitter:
             f"define i64 @run(ptr %arena, ptr %details, ptr %args) #0 {{\n{loads}"
             f"  %rc = call i64 @body(ptr %arena, ptr %details{passed})\n  ret i64 %rc\n}}",
             'attributes #0 = { nounwind "prefer-vector-width"="512" }',
-            '!0 = !{!"branch_weights", i32 1000000, i32 1}', "",
+            '!0 = !{!"branch_weights", i32 1000000, i32 1}', "!1 = !{}", "",
         ])  # fmt: skip

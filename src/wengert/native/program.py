@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +15,8 @@ from ..graph.nodes import Var
 from ..graph.types import ArrayType, Dim
 from .arrays import Memory
 from .library import blas_address
-from .llvm import CALLED_BACK, DATA, Emitter
-from .loops import text
+from .llvm import CALLED_BACK, Emitter
+from .loops import Buffer, text
 from .lower import Lowering
 from .memory import plan
 
@@ -28,18 +27,6 @@ _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctyp
 
 
 empty = np.empty
-objects = id
-
-
-def _readable() -> bool:
-    """Whether array objects hold the pointer to their elements where the native code reads it."""
-    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return False
-    probes = [np.arange(3.0), np.arange(12)[5:], np.empty((2, 0)), np.array(1.0)]
-    return all(ctypes.c_void_p.from_address(id(a) + DATA).value == a.ctypes.data for a in probes)
-
-
-direct = _readable()
 
 
 class Program:
@@ -80,10 +67,16 @@ class Program:
         self.memory = plan(e.buffers)
         self._back = _BACK(self._called_back)
         back = ctypes.cast(self._back, ctypes.c_void_p).value
-        emitter = Emitter(e, count, len(self.outputs), lambda name: back if name == "python" else blas_address(name))
+        emitter = Emitter(e, count, len(self.outputs))
         self.llvm = emitter.module()
         self.callbacks = sorted({node.primitive.name for node, _, _ in e.calls})
         self.code = Code(self.llvm)
+        table = (ctypes.c_void_p * max(len(emitter.table), 1)).from_address(self.code.table)
+        for entry, place in emitter.table.items():
+            if isinstance(entry, Buffer):
+                table[place] = entry.place
+            else:
+                table[place] = back if entry == "python" else blas_address(entry)
         self.entry = _ENTRY(self.code.address)
         self._errors = threading.local()
         self._arenas: list[Any] = []
@@ -102,7 +95,7 @@ class Program:
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         """Run on C-contiguous arrays of exactly the input types (the caller has checked them)."""
         outs = [empty(shape, dtype) for shape, dtype in self._shapes]
-        pointers = self._pointers(*map(objects, arrays), *map(objects, outs)) if direct else self._copied(arrays, outs)
+        pointers = self._pointers(*[a.ctypes.data for a in arrays], *[out.ctypes.data for out in outs])
         try:
             arena = self._arenas.pop()  # atomic: a thread that finds none makes one
         except IndexError:
@@ -114,15 +107,6 @@ class Program:
         if self._scalars:
             return [out[()] if not out.ndim else out for out in outs]
         return outs
-
-    def _copied(self, arrays: Sequence[Any], outs: Sequence[Any]) -> Any:
-        """The pointers where those inside array objects cannot be read: in blocks laid out like the objects."""
-        blocks = [(ctypes.c_void_p * (DATA // 8 + 1))() for _ in (*arrays, *outs)]
-        for block, array in zip(blocks, (*arrays, *outs), strict=True):
-            block[DATA // 8] = array.ctypes.data
-        pointers: Any = self._pointers(*map(ctypes.addressof, blocks))
-        pointers.blocks = blocks
-        return pointers
 
     def _error(self, code: int, details: Any) -> BaseException:
         if code == CALLED_BACK:
