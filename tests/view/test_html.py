@@ -111,3 +111,12 @@ def test_attaching_loads_nothing():
     program = "import sys, wengert; print(*sorted(name for name in sys.modules if name.startswith('wengert.view')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["wengert.view", "wengert.view.attach"]
+
+
+def test_pictures_go_to_files_that_are_named(tmp_path):
+    graph = graphs.ten()
+    for draw, name in ((to_html, "a.html"), (to_svg, "a.svg"), (to_dot, "a.dot")):
+        assert draw(graph, tmp_path / name) == (tmp_path / name).read_text("utf-8") == draw(graph)
+    for draw in (to_html, to_svg):
+        with pytest.raises(ValueError, match="no way of grouping named"):
+            draw(graph, group="a.html")

@@ -149,8 +149,8 @@ def draw(
         figures.draw_influenza(*fits, folder / "figures")
         progress.update(task, advance=1)
     for picture in pictures:
-        (folder / "graphs" / f"{picture.stem}.svg").write_text(picture.graph.to_svg(colours="light"), encoding="utf-8")
-        (folder / "graphs" / f"{picture.stem}.html").write_text(picture.graph.to_html(), encoding="utf-8")
+        picture.graph.to_svg(folder / "graphs" / f"{picture.stem}.svg", colours="light")
+        picture.graph.to_html(folder / "graphs" / f"{picture.stem}.html")
         progress.update(task, advance=1)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from ..graph.graph import Graph
 from .colours import LIGHT
 from .model import GRADIENT, Box, Picture, folded, picture
+from .save import saved
 
 
-def to_dot(graph: Graph, nested: bool = False) -> str:
+def to_dot(graph: Graph, path: str | os.PathLike[str] | None = None, *, nested: bool = False) -> str:
     """The graph in Graphviz's DOT language.
 
+    path : a file to write the text to.
     nested : draw the graphs inside control flow as clusters; otherwise a box names how many operations it holds.
 
     The text, written as UTF-8, can be given to `dot -Tsvg` as it is. Gradient edges are `color`ed, and
@@ -43,7 +47,7 @@ def to_dot(graph: Graph, nested: bool = False) -> str:
             lines.append("  " * depth + node_line(box))
     lines += edge_lines(view)
     lines.append("}")
-    return "\n".join(lines) + "\n"
+    return saved("\n".join(lines) + "\n", path)
 
 
 def node_line(box: Box) -> str:

@@ -41,6 +41,13 @@ def choose(picture: Picture) -> str:
     return "none" if len(folded(picture).boxes) <= SMALL else "function"
 
 
+def known(mode: str) -> str:
+    """The name of a way of grouping, if it is one."""
+    if mode not in MODES:
+        raise ValueError(f"no way of grouping named {mode!r}; there are {', '.join(MODES)}")
+    return mode
+
+
 def grouped(picture: Picture, mode: str) -> Picture:
     """The picture with boxes of kind "group" added after its own, each around boxes of one function or line.
 
@@ -48,9 +55,7 @@ def grouped(picture: Picture, mode: str) -> Picture:
         the gradient part with the rest. A group of more than `CROWD` boxes is divided further: by line, then
         into stretches of consecutive boxes. A group of one, or of everything there is, is not made.
     """
-    if mode not in MODES:
-        raise ValueError(f"no way of grouping named {mode!r}; there are {', '.join(MODES)}")
-    if mode == "none":
+    if known(mode) == "none":
         return picture
     divider = _Divider(picture)
     kinds = {"function": (by_function, by_line), "line": (by_line,), "order": ()}[mode]

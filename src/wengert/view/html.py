@@ -6,14 +6,16 @@ The layout runs in the reader's browser (elkjs, in a worker); `page/` holds the 
 from __future__ import annotations
 
 import json
+import os
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from ..graph.graph import Graph
 from .colours import DARK, KINDS, LIGHT
-from .groups import MODES, choose, grouped, opened
+from .groups import MODES, choose, grouped, known, opened
 from .model import Box, Edge, Picture, picture
+from .save import saved
 
 PAGE = Path(__file__).parent / "page"
 VENDOR = Path(__file__).parent / "vendor"
@@ -22,9 +24,10 @@ PROGRAM = ("fold.js", "layout.js", "draw.js", "view.js", "panel.js", "main.js")
 """The page's scripts, in order."""
 
 
-def to_html(graph: Graph, group: str = "auto") -> str:
-    """The graph as the text of one HTML page, to be written to a file and opened in a browser.
+def to_html(graph: Graph, path: str | os.PathLike[str] | None = None, *, group: str = "auto") -> str:
+    """The graph as the text of one HTML page, to be opened in a browser.
 
+    path : a file to write the page to.
     group : how operations are folded at first: "none", "function", "line", "order" (stretches of consecutive
         operations), or "auto": none up to 150 boxes, by function beyond. The page can change it.
 
@@ -46,11 +49,12 @@ def to_html(graph: Graph, group: str = "auto") -> str:
     }
     pieces = (PAGE / "page.html").read_text("utf-8").split("@@")
     # Every second piece is a name; filling by position leaves "@@" inside the parts alone.
-    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+    return saved("".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces)), path)
 
 
 def payload(whole: Picture, group: str) -> dict[str, Any]:
     """What the page's program reads, as JSON data."""
+    first = choose(whole) if group == "auto" else known(group)
     modes = {}
     for mode in MODES:
         divided = grouped(whole, mode)
@@ -61,7 +65,7 @@ def payload(whole: Picture, group: str) -> dict[str, Any]:
         }
     return {
         "name": whole.name,
-        "mode": choose(whole) if group == "auto" else group,
+        "mode": first,
         "modes": modes,
         "boxes": [box_data(box) for box in whole.boxes],
         "edges": [edge_data(edge) for edge in whole.edges],

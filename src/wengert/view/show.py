@@ -12,7 +12,7 @@ from ..graph.graph import Graph
 from .html import to_html
 
 
-def show(graph: Graph, path: str | os.PathLike[str] | None = None, group: str = "auto") -> Path:
+def show(graph: Graph, path: str | os.PathLike[str] | None = None, *, group: str = "auto") -> Path:
     """Write the graph's page to a file, open it in the default browser, and return the file's path.
 
     path : the file to write; by default a new temporary one, which stays so that the browser can reload it.
@@ -20,14 +20,13 @@ def show(graph: Graph, path: str | os.PathLike[str] | None = None, group: str = 
 
     Where no browser can be opened (no screen, no browser, none that answers) only the file is written.
     """
-    text = to_html(graph, group)
     if path is None:
         safe = "".join(char if char.isalnum() and char.isascii() else "-" for char in graph.name)[:40]
         handle, name = tempfile.mkstemp(prefix=f"wengert-{safe}-", suffix=".html")
         os.close(handle)
         path = name
     file = Path(path).absolute()
-    file.write_text(text, "utf-8", errors="replace")
+    to_html(graph, file, group=group)
     if has_screen():
         try:
             webbrowser.open(file.as_uri())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from html import escape as escape_html
 from itertools import pairwise
@@ -11,6 +12,7 @@ from .colours import DARK, KINDS, LIGHT
 from .groups import GROUPS, choose, grouped, opened
 from .model import GRADIENT, Box, Edge, Picture, folded, picture
 from .place import Layout, Point, place
+from .save import saved
 from .text import columns
 
 CHAR, LEAD, PAD_X, PAD_Y = 6.9, 15.0, 9.0, 7.0
@@ -23,9 +25,12 @@ BESIDE = 7.0
 BREAK = "\n"
 
 
-def to_svg(graph: Graph, group: str = "auto", colours: str = "auto") -> str:
+def to_svg(
+    graph: Graph, path: str | os.PathLike[str] | None = None, *, group: str = "auto", colours: str = "auto"
+) -> str:
     """The graph as one SVG document (text), nested graphs folded into boxes that name how much they hold.
 
+    path : a file to write the picture to.
     group : how operations are folded into groups: "none", "function", "line", "order" (stretches of
         consecutive operations), or "auto": none up to 150 boxes, by function beyond, where groups are opened
         as long as about 60 boxes are in view.
@@ -42,7 +47,8 @@ def to_svg(graph: Graph, group: str = "auto", colours: str = "auto") -> str:
     boxes = tuple(box for box in view.boxes if box.id not in containers)
     hidden = whole.operations - sum(box.kind == "operation" for box in boxes)
     subtitle = whole.subtitle + (f"; {hidden:,} of the operations are inside folded boxes" if hidden else "")
-    return draw(Picture(whole.name, in_order(boxes, divided), view.edges, whole.has_gradient), subtitle, colours)
+    still = Picture(whole.name, in_order(boxes, divided), view.edges, whole.has_gradient)
+    return saved(draw(still, subtitle, colours), path)
 
 
 def escape(text: str) -> str:
