@@ -25,7 +25,8 @@ class Builder:
     """A new list of nodes, made while walking the old one.
 
     `now` says which atom stands for an old edge, `producer` which new node makes an edge. A node whose operands
-    have not changed is taken over as it is, otherwise it is copied with new edges, its source kept.
+    have not changed is taken over as it is. The old and the new graph share edges: of a value that is computed in
+    another way now, `var.node` is still the node that it had first.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -41,7 +42,12 @@ class Builder:
         return self.now.get(atom, atom)
 
     def atoms(self, atoms: Sequence[Atom]) -> tuple[Atom, ...]:
-        return tuple([self.now.get(atom, atom) for atom in atoms])
+        """What stands for old atoms; the same tuple if they all stand for themselves."""
+        now = self.now
+        for atom in atoms:
+            if atom in now:
+                return tuple([now.get(a, a) for a in atoms])
+        return tuple(atoms)
 
     def add(self, node: Node) -> None:
         self.nodes.append(node)
@@ -49,12 +55,21 @@ class Builder:
             self.producer[var] = node
 
     def keep(self, node: Node, primitive: Primitive | None = None) -> None:
-        """The node itself if nothing about it has changed, otherwise a copy with the same source."""
-        inputs = self.atoms(node.inputs)
-        if primitive is None and all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
-            self.add(node)
-        else:
-            self.copy(node, inputs, primitive)
+        """The node itself if nothing about it has changed, otherwise a copy with the same source and edges.
+
+        The edges are those of the old graph, so that what reads them need not be copied in turn.
+        """
+        self.rewire(node, self.atoms(node.inputs), primitive)
+
+    def rewire(self, node: Node, inputs: tuple[Atom, ...], primitive: Primitive | None = None) -> None:
+        """The node on other operands, making the same edges."""
+        if primitive is not None or inputs is not node.inputs:
+            node = node.replace(inputs, node.outputs or (), primitive)
+            self.changed = True
+        self.nodes.append(node)
+        producer = self.producer
+        for var in node.outputs or ():
+            producer[var] = node
 
     def copy(self, node: Node, inputs: tuple[Atom, ...], primitive: Primitive | None = None,
              outputs: Sequence[Var] | None = None) -> Node:  # fmt: skip

@@ -23,16 +23,22 @@ def cse(graph: Graph) -> Graph:
     """The graph with every expression computed once."""
     builder = Builder(graph)
     found: dict[Any, Node] = {}
+    numbers: dict[Any, int] = {}  # of operations that are equal
+    known: dict[int, int] = {}  # the same by identity, since comparing operations takes longer
     for node in graph.nodes:
+        primitive = node.primitive
+        number = known.get(id(primitive))
+        if number is None:
+            number = known[id(primitive)] = numbers.setdefault(primitive_key(primitive), len(numbers))
         inputs = builder.atoms(node.inputs)
-        keys = [const_key(atom) if isinstance(atom, Const) else atom for atom in inputs]
-        if "commutative" in node.primitive.facts and len(keys) == 2 and hash(keys[0]) > hash(keys[1]):
+        keys: list[Any] = [const_key(atom) if atom.__class__ is Const else atom for atom in inputs]
+        if len(keys) == 2 and "commutative" in primitive.facts and hash(keys[0]) > hash(keys[1]):
             keys.reverse()
-        key = (primitive_key(node.primitive), *keys)
+        key = (number, *keys)
         first = found.get(key)
         if first is None:
-            builder.keep(node)
-            found[key] = builder.nodes[-1]
+            builder.rewire(node, inputs)
+            found[key] = node
         else:
             for var, same in zip(node.outputs or (), first.outputs or (), strict=True):
                 builder.substitute(var, same)

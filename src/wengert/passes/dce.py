@@ -9,21 +9,29 @@ Cost: linear in the nodes; those of nested loops once for each level and each of
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..graph.graph import Graph
-from ..graph.nodes import Node, Var
+from ..graph.nodes import Node
 from .build import Builder
 
 
 def dce(graph: Graph) -> Graph:
     """The graph with only the nodes, carries, results and operands that its outputs need."""
-    needed = {atom for atom in graph.outputs if isinstance(atom, Var)}
+    needed: set[Any] = set(graph.outputs)
     kept: list[tuple[Node, Pruned | None]] = []
     for node in reversed(graph.nodes):
-        used = [var in needed for var in node.outputs or ()]
-        if any(used):
-            pruned = None if node.primitive.prune is None else Pruned(node, used)
-            kept.append((node, pruned))
-            needed.update(node.inputs if pruned is None else [node.inputs[k] for k in pruned.operands])
+        if needed.isdisjoint(node.outputs or ()):
+            continue
+        if node.primitive.prune is None:
+            kept.append((node, None))
+            needed.update(node.inputs)
+        else:
+            smaller = Pruned(node, [var in needed for var in node.outputs or ()])
+            kept.append((node, smaller))
+            needed.update([node.inputs[k] for k in smaller.operands])
+    if len(kept) == len(graph.nodes) and all(pruned is None or pruned.unchanged for _, pruned in kept):
+        return graph
     builder = Builder(graph)
     builder.changed = len(kept) < len(graph.nodes)
     for node, pruned in reversed(kept):

@@ -24,6 +24,8 @@ TOTAL = frozenset({"reduction", "bilinear", "cumulative"})
 @everywhere
 def hoist(graph: Graph) -> Graph:
     """The graph with invariant operations of loops moved before them."""
+    if not any("loop" in node.primitive.facts for node in graph.nodes):
+        return graph
     builder = Builder(graph)
     for node in graph.nodes:
         if "loop" not in node.primitive.facts or not hoisted(builder, node):

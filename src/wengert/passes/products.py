@@ -85,14 +85,14 @@ def products(graph: Graph, allow: Collection[str] = ()) -> Graph:
 
 def unbroadcast(graph: Graph) -> Graph:
     """Elementwise operations read small operands directly, where the others have the shape of the result anyway."""
+    if not any(node.primitive.name == "broadcast_to" for node in graph.nodes):
+        return graph
     builder = Builder(graph)
     for node in graph.nodes:
         inputs = builder.atoms(node.inputs)
-        slim = slimmer(node, inputs, builder) if "elementwise" in node.primitive.facts and len(inputs) > 1 else inputs
-        if slim is inputs:
-            builder.keep(node)
-        else:
-            builder.copy(node, slim)
+        if len(inputs) > 1 and "elementwise" in node.primitive.facts:
+            inputs = slimmer(node, inputs, builder)
+        builder.rewire(node, inputs)
     return builder.finish()
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import chain
 from types import CodeType
 from typing import Any
 
@@ -20,7 +22,7 @@ from ..graph.primitive import Primitive, registry
 from ..graph.types import ArrayType
 from .build import Builder, known
 from .constants import computed, worth_keeping
-from .rules import CONSTANT, Match, Rule, matches, number
+from .rules import Match, Rule, constant_kind, matches, number, operation_fits
 
 FUEL = 8
 """How often the outcome of a rule is rewritten again."""
@@ -47,25 +49,25 @@ class Rewriter:
     def __init__(self, graph: Graph, rules: Sequence[Rule]) -> None:
         self.builder = Builder(graph)
         self.rules = rules
-        self.candidates: dict[Any, list[Rule]] = {}
-        self.uses: dict[Var, int] = {}
-        for atom in (*(a for node in graph.nodes for a in node.inputs), *graph.outputs):
-            if isinstance(atom, Var):
-                self.uses[atom] = self.uses.get(atom, 0) + 1
+        self.numbers = frozenset(n for r in rules for n in r.numbers)
+        self.starting: dict[int, tuple[list[Rule], Primitive]] = {}
+        self.candidates: dict[Any, tuple[list[Rule], list[Any]]] = {}
+        # Counts, by C code; those of constants do not matter.
+        self.uses: Counter[Any] = Counter(chain.from_iterable([node.inputs for node in graph.nodes]))
+        self.uses.update(graph.outputs)
 
     def visit(self, node: Node) -> None:
         inputs = self.builder.atoms(node.inputs)
-        if len(node.outputs or ()) == 1:
-            (old,) = node.outputs or ()
+        outputs = node.outputs or ()
+        if len(outputs) == 1 and self.candidates_for(node.primitive, inputs):
+            (old,) = outputs
             atom = self.replaced(node.primitive, inputs, old.type, node, FUEL)
             if atom is not None:
                 self.builder.substitute(old, atom)
                 if isinstance(atom, Var):
                     self.uses[atom] = self.uses.get(atom, 1) - 1 + self.uses.get(old, 0)
                 return
-        self.builder.keep(node)
-        for old, new in zip(node.outputs or (), self.builder.nodes[-1].outputs or (), strict=True):
-            self.uses[new] = self.uses.get(old, 0)
+        self.builder.rewire(node, inputs)
 
     def replaced(
         self, primitive: Primitive, inputs: Sequence[Atom], out: ArrayType, like: Node, fuel: int
@@ -86,20 +88,40 @@ class Rewriter:
         return None
 
     def candidates_for(self, primitive: Primitive, inputs: Sequence[Atom]) -> list[Rule]:
-        """The rules that may fit an operation, remembered by what makes its operands: mostly there are none."""
-        kinds: list[Any] = []
+        """The rules that may fit an operation, remembered by what makes its operands: mostly there are none.
+
+        Operations are remembered by identity, which is quicker than to compare them, and kept, so that no other one
+        gets the same identity.
+        """
+        starting = self.starting.get(id(primitive))
+        if starting is None:
+            fitting = [r for r in self.rules if operation_fits(r.pattern, primitive, r.facts)]
+            starting = self.starting[id(primitive)] = fitting, primitive
+        if not starting[0]:
+            return starting[0]
+        key: list[Any] = [id(primitive)]
+        producer = self.builder.producer
         for atom in inputs:
-            if isinstance(atom, Const):
-                kinds.append(CONSTANT if known(atom) else None)
+            if atom.__class__ is Const:
+                key.append(constant_kind(atom, self.numbers))
             else:
-                node = self.builder.producer.get(atom)
-                kinds.append(None if node is None or node.primitive.multiple else node.primitive)
-        same = len(inputs) == 2 and inputs[0] is inputs[1]
-        key = (primitive, *kinds, same)
-        found = self.candidates.get(key)
+                node = producer.get(atom)
+                key.append(None if node is None or node.primitive.multiple else id(node.primitive))
+        if len(inputs) == 2:
+            key.append(inputs[0] is inputs[1])
+        found = self.candidates.get(tuple(key))
         if found is None:
-            found = self.candidates[key] = [r for r in self.rules if r.may_match(primitive, kinds, same)]
-        return found
+            kinds: list[Any] = []
+            for atom in inputs:
+                if isinstance(atom, Const):
+                    kinds.append(constant_kind(atom, self.numbers))
+                else:
+                    node = producer.get(atom)
+                    kinds.append(None if node is None or node.primitive.multiple else node.primitive)
+            same = len(inputs) == 2 and inputs[0] is inputs[1]
+            fitting = [r for r in starting[0] if r.may_match(primitive, kinds, same)]
+            found = self.candidates[tuple(key)] = fitting, kinds
+        return found[0]
 
     def build(self, rule: Rule, pattern: Any, match: Match, like: Node, fuel: int) -> Atom:
         """The atom that a replacement stands for, writing its nodes."""

@@ -28,13 +28,13 @@ from __future__ import annotations
 import ast
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import RegistrationError
-from ..graph.nodes import Atom, Node, Var
+from ..graph.nodes import Atom, Const, Node, Var
 from ..graph.primitive import Primitive, registry
 from ..graph.types import ArrayType
 from .build import known
@@ -44,6 +44,16 @@ CHANGES = ("digits", "order", "rounding", "zero sign", "nan", "derivative")
 
 
 CONSTANT = "constant"
+OTHER = "other number"
+"""What is known of an operand that is a constant: this, or for a single number its value if a rule names it."""
+
+
+def constant_kind(atom: Const, numbers: Collection[Any]) -> Any:
+    """CONSTANT for an array, the number for one of `numbers`, OTHER for any other number; None if it is not known."""
+    value = atom.value
+    if value.__class__ is float or value.__class__ is int or isinstance(value, np.number):
+        return value if value in numbers else OTHER
+    return CONSTANT if known(atom) else None
 
 
 class Match(NamedTuple):
@@ -76,14 +86,21 @@ class Rule(NamedTuple):
     helpers: Mapping[str, Any]
 
     @property
+    def numbers(self) -> set[Any]:
+        """The numbers that its pattern names."""
+        return {number(part) for part in ast.walk(self.pattern) if isinstance(part, (ast.Constant, ast.UnaryOp))} - {
+            None
+        }
+
+    @property
     def exact(self) -> bool:
         return not self.changes
 
     def may_match(self, primitive: Primitive, kinds: Sequence[Any], same: bool) -> bool:
         """Whether an operation may be the outermost one of the pattern, by what makes its operands.
 
-        `kinds` holds for each operand the operation that makes it, CONSTANT or None; `same` says whether the first two
-        operands are one value.
+        `kinds` holds for each operand the operation that makes it, the `constant_kind` or None; `same` says whether the
+        first two operands are one value.
         """
         parts = self.pattern.args  # type: ignore[attr-defined]
         if not operation_fits(self.pattern, primitive, self.facts) or len(parts) != len(kinds):
@@ -97,9 +114,9 @@ class Rule(NamedTuple):
     def _may_be(self, part: ast.expr, kind: Any) -> bool:
         if isinstance(part, ast.Call):
             return isinstance(kind, Primitive) and operation_fits(part, kind, self.facts)
-        if isinstance(part, ast.Name) and part.id not in "abc":
-            return True
-        return kind is CONSTANT
+        if isinstance(part, ast.Name):
+            return part.id not in "abc" or not (kind is None or isinstance(kind, Primitive))
+        return kind is CONSTANT or (kind is not None and kind == number(part))
 
     def __str__(self) -> str:
         return self.text + (f"   (changes: {', '.join(sorted(self.changes))})" if self.changes else "")
