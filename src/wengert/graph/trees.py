@@ -23,6 +23,21 @@ def unflatten(structure: Structure, leaves: Any) -> Any:
     return optree.tree_unflatten(structure, leaves)
 
 
+def is_leaf(tree: Any) -> bool:
+    """Whether a value is no container (None is one, without leaves)."""
+    return optree.tree_is_leaf(tree)
+
+
+def children(tree: Any) -> tuple[type, list[Any], list[Any]]:
+    """The class of a container, the values directly inside, and their keys, in the order of `flatten`.
+
+    >>> children({"b": [1, 2], "a": 3})
+    (<class 'dict'>, [3, [1, 2]], ['a', 'b'])
+    """
+    inside, _, keys, _ = optree.tree_flatten_one_level(tree)
+    return type(tree), list(inside), list(keys)
+
+
 def sealed(tree: Any, kind: type, wrap: Callable[[Any], Any]) -> Any:
     """The same containers, with every instance of a container class wrapped into one leaf."""
 

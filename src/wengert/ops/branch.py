@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DtypeError, IndexOutOfBoundsError, ShapeError
 from ..graph.graph import Graph
-from ..graph.interpreter import bind
+from ..graph.interpreter import bind, is_traced
 from ..graph.primitive import Sample
 from ..graph.run import runner
 from ..graph.stage import evaluate
@@ -17,7 +17,7 @@ from ..graph.types import ArrayType
 from .compare import where
 from .control_flow import ControlFlow, Flags, call_text, live_parts, out_types, pick, quietly, sample_graph, spread
 from .families import batch_size, shape_of, vocabulary
-from .shape import move_axis, reshape
+from .shape import concatenate, move_axis, reshape
 
 
 class Switch(ControlFlow):
@@ -65,12 +65,15 @@ class Switch(ControlFlow):
 
     @quietly
     def numpy(self, index: Any, *operands: Any) -> tuple[Any, ...]:
-        k = int(index)
+        return runner(self.branch(int(index)))(*operands)
+
+    def branch(self, k: int) -> Graph:
+        """The branch with a number, or the error that there is none."""
         if not 0 <= k < len(self.branches):
             raise IndexOutOfBoundsError(
                 f"switch: index {k} with {len(self.branches)} branches", "give 0 <= index < branches"
             )
-        return runner(self.branches[k])(*operands)
+        return self.branches[k]  # type: ignore[no-any-return]
 
     def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str]:
         index, *rest = operands
@@ -111,9 +114,16 @@ class Switch(ControlFlow):
             branches = tuple(batch_graph(b, batched, size, carried)[0] for b in self.branches)
             outs = bind(Switch(branches), index, *moved)
             return outs, tuple(0 if c else None for c in carried)
-        # Lanes choose differently: every branch runs on all lanes, and each lane takes its own result.
-        results = [evaluate(batch_graph(b, batched, size, True)[0], *moved) for b in self.branches]
         lane = move_axis(index, axes[0], 0)
+        if batch_graph.mode == "lanes":
+            choice = lane.interpreter.concrete(lane) if is_traced(lane) else lane
+            if choice is None:
+                outs = vocabulary.lane_by_lane(self, [lane, *moved], [True, *batched], size, self.branches[0])
+            else:
+                outs = grouped(self, choice, moved, batched, batch_graph)
+            return outs, (0,) * len(outs)
+        # "mask": every branch runs on all lanes, and each lane takes its own result.
+        results = [evaluate(batch_graph(b, batched, size, True)[0], *moved) for b in self.branches]
         chosen = []
         for outs in zip(*results, strict=True):
             total = outs[-1]
@@ -123,6 +133,11 @@ class Switch(ControlFlow):
             chosen.append(total)
         return tuple(chosen), (0,) * len(chosen)
 
+    def depends(self, operands: Sequence[Any], outs: Any, flow: Any) -> Any:  # type: ignore[override]
+        index, *rest = operands
+        chosen = None if index.value is None else self.choose(index.value)
+        return flow.either([flow.graph(b, rest) for b in ([chosen] if chosen else self.branches)])
+
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.switch(self, operands, out)
 
@@ -131,3 +146,25 @@ class Switch(ControlFlow):
         graphs = tuple(sample_graph(k) for k in range(2))
         yield cls(graphs), (np.int64(1), rng.normal(size=3), rng.normal(size=3))
         yield cls(graphs), (np.bool_(False), rng.normal(size=3), rng.normal(size=3))
+
+
+@quietly
+def grouped(switch: Switch, choice: Any, operands: Sequence[Any], batched: Flags, batching: Any) -> Any:
+    """The results of lanes whose branches are known: each branch runs once, on the lanes that chose it."""
+    choice = np.asarray(choice, np.int64)
+    size = len(choice)
+    if not size:
+        return tuple(np.zeros((0, *t.shape), t.dtype) for t in out_types(switch.branches[0]))
+    parts: list[list[Any]] = []
+    places: list[Any] = []
+    for k in np.unique(choice):
+        lanes = np.flatnonzero(choice == k)
+        own = operands
+        if len(lanes) < size:
+            own = [vocabulary.take_row(x, lanes) if b else x for x, b in zip(operands, batched, strict=True)]
+        parts.append(batching.run(switch.branch(int(k)), batched, len(lanes), own))
+        places.append(lanes)
+    if len(parts) == 1:
+        return tuple(parts[0])
+    back = np.argsort(np.concatenate(places))
+    return tuple(vocabulary.take_row(concatenate(column, 0), back) for column in zip(*parts, strict=True))

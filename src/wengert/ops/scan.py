@@ -21,6 +21,7 @@ from ..graph.run import runner
 from ..graph.stage import evaluate, stage
 from ..graph.types import ArrayType, Dim
 from .arithmetic import add
+from .branch import Switch
 from .compare import where
 from .control_flow import (
     Flags,
@@ -232,6 +233,11 @@ class Scan(Loop):
         outs = bind(Scan(graph, self.consts, n, self.length, self.reverse), *values)
         return outs, tuple(None if not c else (0 if k < n else 1) for k, c in enumerate(carried))
 
+    def depends(self, operands: Sequence[Any], outs: Any, flow: Any) -> Any:  # type: ignore[override]
+        length = None if isinstance(self.length, Dim) else self.length
+        carries, stacked = flow.steps(self.body, *self.parts(operands), length, self.reverse)
+        return [*carries, *stacked]
+
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.scan(self, operands, out)
 
@@ -307,13 +313,15 @@ def backward_sweep(
     ]
 
     def step(*values: Any) -> list[Any]:
-        given = iter(values)
-        const_in, sums_in, carries_in, flag_in, stack_in, x_in, y_in = ([next(given) for _ in range(c)] for c in counts)
+        feed = iter(values)
+        const_in, sums_in, carries_in, flag_in, stack_in, x_in, y_in = ([next(feed) for _ in range(c)] for c in counts)
         pools = {"const": iter(const_in), "stack": iter(stack_in), "x": iter(x_in)}
         y_given = iter(y_in)
         ys = [next(y_given) if g else zeros_of(t) for g, t in zip(given_ys, pick(types[n:], arriving[n:]), strict=True)]
-        found = evaluate(graph, *[next(pools[k]) for k in kinds], *carries_in, *ys)
+        given = [*[next(pools[k]) for k in kinds], *carries_in, *ys]
         k, m = len(sums_in), len(sums_in) + len(carries_in)
+        risky = flag_in and any("loop" in node.primitive.facts for node in graph.all_nodes())
+        found = only_if(flag_in[0], graph, given, len(kinds), range(k, m)) if risky else evaluate(graph, *given)
         parts, moved, x_cts = found[:k], found[k:m], found[m:]
         if flag_in:
             parts = [where(flag_in[0], c, zeros_of(type_of_value(c))) for c in parts]
@@ -328,3 +336,18 @@ def backward_sweep(
     results = bind(Scan(body, len(used_consts), len(sums) + len(carries), length, reverse), *operands)
     k, m = len(sums), len(sums) + len(carries)
     return spread(results[:k], need_consts), spread(results[k:m], active), spread(results[m:], need_xs)
+
+
+def only_if(flag: Any, graph: Graph, values: Sequence[Any], first: int, carries: range) -> Any:
+    """The backward part of a step if it was one, by a real branch; otherwise zeros, and the carries as they are.
+
+    A loop in it would run on the record of a lane that had finished, where it need not end. The carries are the
+    results at the positions `carries` and the values from `first` on.
+    """
+
+    def stay(*given: Any) -> list[Any]:
+        kept = {j: given[first + k] for k, j in enumerate(carries)}
+        return [kept[j] if j in kept else zeros_of(t) for j, t in enumerate(out_types(graph))]
+
+    other, _ = stage(stay, [var_type(v) for v in values], name="no step")
+    return bind(Switch((other, graph)), flag, *values)

@@ -21,6 +21,7 @@ from ..graph.reference_source import dtype_text, parameter_text
 from ..graph.run import runner
 from ..graph.stage import evaluate, stage
 from ..graph.types import ArrayType, Dim
+from .branch import Switch
 from .compare import where
 from .control_flow import (
     Flags,
@@ -36,10 +37,13 @@ from .control_flow import (
     quietly,
     rearranged,
     sample_graph,
+    slice_type,
     start_texts,
     var_type,
+    zeros_of,
 )
 from .families import batch_size, shape_of, vocabulary
+from .lanes import lane_by_lane, run_lanes
 from .reduce import sum_axes
 from .scan import Backward, backward_sweep
 from .shape import broadcast_to, convert, move_axis, reshape, zeros_like
@@ -260,7 +264,10 @@ class While(Loop):
             outs = bind(While(cond, body, self.cond_consts, self.body_consts, self.length), *c, *consts, *carry)
             alive_axis: list[int | None] = [None] if self.length is not None else []
             return outs, (*[0 if b else None for b in batched], *alive_axis, *[1 if k else None for k in carried[n:]])
-        # Lanes finish at different steps: the loop runs until all have, and a finished lane stays put.
+        if batch_graph.mode == "lanes":
+            flags = [*cond_flags, *const_flags, *[True] * n]
+            return self.each_lane([*c, *consts, *carry], flags, size, batch_graph)
+        # "mask": the loop runs until all lanes have finished, and a finished lane stays put.
         types = [var_type(v) for v in (*c, *consts, *carry)]
         lanes = ArrayType((size,), np.dtype(bool))
         a, b = len(c), len(c) + len(consts)
@@ -275,17 +282,62 @@ class While(Loop):
             still = vocabulary.logical_and(running, vocabulary.not_equal(evaluate(cond, *own_c, *kept)[0], 0))
             return [still, *kept, *([running, *out[n:]] if self.length is not None else [])]
 
-        anyone, _ = stage(
-            lambda running, *rest: [vocabulary.not_equal(sum_axes(convert(running, np.int64), (0,)), 0)],
-            [lanes, *types[b:]],
-            name="any lane",
-        )
+        anyone = any_lane(lanes, types[b:])
         loop, _ = stage(step, [*types[:b], lanes, *types[b:]], name=f"lanes of {self.body.name}")
         start = vocabulary.not_equal(evaluate(cond, *c, *carry)[0], 0)
         results = bind(While(anyone, loop, 0, b, self.length), *c, *consts, start, *carry)[1:]
         if self.length is None:
             return results, (0,) * n
         return (*results[:n], *results[n + 1 :]), (*(0,) * n, *(1,) * (len(results) - n - 1))
+
+    def each_lane(self, operands: Sequence[Any], flags: Flags, size: Any, batching: Any) -> tuple[Any, Any]:
+        """Every lane runs its own number of steps; `flags` says which operands have a leading batch axis."""
+        c, consts, carry = self.parts(operands)
+        cond_flags, const_flags, _ = self.parts(flags)
+        n, count = self.carries, len(self.body.outputs)
+        axes = (*(0,) * n, *(() if self.length is None else (1,) * (count - n + 1)))
+        if not any(map(is_traced, operands)):
+            recording = self.length is not None
+            parts = (c, consts), (cond_flags, const_flags)
+            return run_lanes(self.cond, self.body, *parts, carry, size, batching, recording), axes
+        if self.length is None:
+            return lane_by_lane(self, operands, flags, size, self.body), axes
+        # Records of different lengths do not stack: all lanes take a step together, those that are at work.
+        types = [slice_type(x) if f else var_type(x) for x, f in zip(operands, flags, strict=True)]
+        a, b = len(c), len(c) + len(consts)
+
+        def go(*given: Any) -> list[Any]:
+            out = evaluate(self.body, *given[a:])
+            going = vocabulary.not_equal(evaluate(self.cond, *given[:a], *out[:n])[0], 0)
+            return [going, *out]
+
+        def stay(*given: Any) -> list[Any]:
+            return [np.bool_(False), *given[b:], *[zeros_of(t) for t in out_types(self.body)[n:]]]
+
+        def make() -> Switch:
+            return Switch(tuple(stage(f, types, name=f.__name__)[0] for f in (stay, go)))
+
+        step_of_lane = self.body.cached(("step of a lane", self.cond, tuple(types)), make)
+
+        def step(*given: Any) -> list[Any]:
+            running, now = given[b], given[b + 1 :]
+            operands = [running, *given[:b], *now]
+            out = lane_by_lane(step_of_lane, operands, [True, *flags], size, self.body)
+            return [*out[: n + 1], running, *out[n + 1 :]]
+
+        lanes = ArrayType((size,), np.dtype(bool))
+        all_types = [var_type(x) for x in operands]
+        anyone = any_lane(lanes, all_types[b:])
+        loop, _ = stage(step, [*all_types[:b], lanes, *all_types[b:]], name=f"lanes of {self.body.name}")
+        starts = batching(self.cond, [*cond_flags, *[True] * n], size, True)[0]
+        start = vocabulary.not_equal(evaluate(starts, *c, *carry)[0], 0)
+        results = bind(While(anyone, loop, 0, b, self.length), *c, *consts, start, *carry)[1:]
+        return (*results[:n], *results[n + 1 :]), axes
+
+    def depends(self, operands: Sequence[Any], outs: Any, flow: Any) -> Any:  # type: ignore[override]
+        _, consts, carries = self.parts(operands)
+        last, stacked = flow.steps(self.body, consts, carries, [], None, False)
+        return [*last, *([] if self.length is None else [flow.blank(outs[len(last)])]), *stacked]
 
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
         return e.while_loop(self, operands, out)
@@ -294,3 +346,12 @@ class While(Loop):
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         body, cond = sample_graph(3), sample_graph(4)
         yield cls(cond, body, 0, 1, None), (np.float64(0.3), rng.normal(size=3))
+
+
+def any_lane(lanes: ArrayType, carries: Sequence[ArrayType]) -> Graph:
+    """The condition of a loop over flags and carries: whether any flag is set."""
+
+    def test(running: Any, *rest: Any) -> list[Any]:
+        return [vocabulary.not_equal(sum_axes(convert(running, np.int64), (0,)), 0)]
+
+    return stage(test, [lanes, *carries], name="any lane")[0]

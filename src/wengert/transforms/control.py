@@ -94,7 +94,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *
     true_fn, false_fn : functions that return the same containers, shapes and dtypes.
     operands : their arguments; what they capture from outside is differentiated as well.
 
-    Only the chosen branch runs. Under `vmap` with a batched `pred` both run and each lane takes its own.
+    Only the chosen branch runs, under `vmap` the chosen one of each lane (see its `mode`).
 
     Example
     -------
@@ -278,7 +278,8 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], init: A
     cond_fn : from the carry to one boolean. body_fn : from the carry to a carry of the same shapes and dtypes.
     init : first carry, any containers.
 
-    Reverse mode keeps a record that grows with the steps. Under `vmap` each lane stops on its own.
+    Reverse mode keeps a record that grows with the steps. Under `vmap` each lane runs its own number of
+    steps (see its `mode`).
 
     Example
     -------
