@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+
+unusual = ctypes.c_int64(0)
+"""How many settings differ from what they are at first, in all threads: while this is not 0, compiled functions are
+called through Python, which looks at the settings."""
+_counting = threading.Lock()
 
 
 class Settings(threading.local):
@@ -20,6 +27,13 @@ class Settings(threading.local):
 
     strong_zero: bool = True
     degenerate: str = "limit"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        usual = getattr(type(self), name, value)
+        before = getattr(self, name, usual)
+        super().__setattr__(name, value)
+        with _counting:
+            unusual.value += int(value != usual) - int(before != usual)
 
     @contextmanager
     def __call__(self, **changes: Any) -> Iterator[Settings]:

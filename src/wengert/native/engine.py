@@ -27,24 +27,38 @@ def machine(level: int = 2) -> Any:
     )
 
 
-class Code:
-    """Machine code of one module; `address` is that of its function `run`, `table` that of its table of addresses."""
+def optimised(text: str) -> tuple[Any, Any]:
+    """The code generator and the module after LLVM's own passes, for a module given as text."""
+    lines = text.count("\n")
+    level = 1 if lines > LARGE else 2 if lines > MEDIUM else 3
+    target = machine(min(level, 2))
+    module = llvm.parse_assembly(text)
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = lines <= LARGE
+    options.slp_vectorization = lines <= MEDIUM
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    return target, module
 
-    def __init__(self, text: str) -> None:
-        lines = text.count("\n")
-        level = 1 if lines > LARGE else 2 if lines > MEDIUM else 3
-        target = machine(min(level, 2))
-        module = llvm.parse_assembly(text)
-        options = llvm.create_pipeline_tuning_options(speed_level=level)
-        options.loop_vectorization = lines <= LARGE
-        options.slp_vectorization = lines <= MEDIUM
-        builder = llvm.create_pass_builder(target, options)
-        builder.getModulePassManager().run(module, builder)
-        self.module = module
-        self.engine = llvm.create_mcjit_compiler(module, target)
+
+def compile(text: str) -> bytes:
+    """The object file of a module given as LLVM text."""
+    target, module = optimised(text)
+    return target.emit_object(module)  # type: ignore[no-any-return]
+
+
+def assembly(text: str) -> str:
+    """The instructions that a module becomes, for people to read."""
+    target, module = optimised(text)
+    return target.emit_assembly(module)  # type: ignore[no-any-return]
+
+
+class Code:
+    """An object file in memory, ready to run: `address` is that of its function `run`, `table` that of its table."""
+
+    def __init__(self, code: bytes) -> None:
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+        self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self.engine.finalize_object()
         self.address = self.engine.get_function_address("run")
         self.table = self.engine.get_global_value_address("table")
-
-    def assembly(self) -> str:
-        return machine().emit_assembly(llvm.parse_assembly(str(self.module)))  # type: ignore[no-any-return]

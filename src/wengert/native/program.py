@@ -1,11 +1,13 @@
-"""A compiled graph: built once, called with arrays, returning new arrays."""
+"""A compiled graph: machine code, loaded, and called with arrays, returning new arrays."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from .memory import plan
 
 DETAILS = 8
 ALIGN = 64
+LONG = 1 << 15
+"""Elements computed from which on other Python threads may run meanwhile, which costs a tenth of a microsecond."""
 _BACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -29,33 +33,30 @@ _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctyp
 empty = np.empty
 
 
-class Program:
-    """The machine code of a graph.
+class Compiled(NamedTuple):
+    """What is kept of a program for other processes.
 
-    Parameters
-    ----------
-    graph : a static graph with shapes that are known (inside it, lengths of `while_loop` records may not be).
-
-    Attributes
-    ----------
-    loops : the loop nests as text. llvm : the LLVM text. memory : bytes of the arena.
-    native, callbacks : names of the operations with and without native code.
+    code : the object file. table : what it finds outside, constants as arrays and routines by name.
+    memory : bytes of the arena. callbacks : operations that NumPy computes. long : whether it runs for long.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        from .engine import Code  # llvmlite takes a tenth of a second to import
+    code: bytes
+    table: tuple[Any, ...]
+    memory: int
+    callbacks: tuple[str, ...]
+    long: bool
 
-        for t in (a.type for a in (*graph.inputs, *graph.outputs)):
-            if any(isinstance(n, Dim) for n in t.shape) or t.dtype.kind not in "biufc":
-                raise UnsupportedError(f"jit: a value of type {t} goes in or out", "return arrays of known shape")
-        self.graph = graph
-        self.inputs = [v.type for v in graph.inputs]
-        self.outputs = [a.type for a in graph.outputs]
-        e = Lowering()
-        self.lowering = e
-        count = len(self.inputs)
-        given = [e.whole(e.buffer("input", t.dtype, t.size, k), t.shape) for k, t in enumerate(self.inputs)]
-        targets = [e.whole(e.buffer("output", t.dtype, t.size, count + k), t.shape) for k, t in enumerate(self.outputs)]
+
+class Written:
+    """A graph as loop nests and LLVM text, before there is machine code."""
+
+    def __init__(self, graph: Graph) -> None:
+        e = self.lowering = Lowering()
+        inputs, outputs = graph.inputs, [a.type for a in graph.outputs]
+        given = [e.whole(e.buffer("input", t.dtype, t.type.size, k), t.shape) for k, t in enumerate(inputs)]
+        targets = [
+            e.whole(e.buffer("output", t.dtype, t.size, len(inputs) + k), t.shape) for k, t in enumerate(outputs)
+        ]
         direct: dict[Var, Memory] = {}
         for atom, target in zip(graph.outputs, targets, strict=True):
             if isinstance(atom, Var):
@@ -65,24 +66,93 @@ class Program:
             if out is not target:
                 e.put(out, target)
         self.memory = plan(e.buffers)
-        self._back = _BACK(self._called_back)
-        back = ctypes.cast(self._back, ctypes.c_void_p).value
-        emitter = Emitter(e, count, len(self.outputs))
+        emitter = Emitter(e, len(inputs), len(outputs))
         self.llvm = emitter.module()
-        self.callbacks = sorted({node.primitive.name for node, _, _ in e.calls})
-        self.code = Code(self.llvm)
-        table = (ctypes.c_void_p * max(len(emitter.table), 1)).from_address(self.code.table)
-        for entry, place in emitter.table.items():
-            if isinstance(entry, Buffer):
-                table[place] = entry.place
-            else:
-                table[place] = back if entry == "python" else blas_address(entry)
-        self.entry = _ENTRY(self.code.address)
+        self.table = tuple([_constant(x) if isinstance(x, Buffer) else x for x in emitter.table])
+        self.callbacks = tuple(sorted({node.primitive.name for node, _, _ in e.calls}))
+
+
+class Program:
+    """The machine code of a graph.
+
+    Parameters
+    ----------
+    graph : what makes the optimised static graph, with shapes that are known (inside it, lengths of `while_loop`
+        records may not be). It is called only if the loop nests are needed.
+    inputs, outputs : its types.
+    compiled : what was kept of it, to be loaded in place of compiling.
+    times : seconds of the stages are entered here: "lowering", "LLVM", "loading".
+
+    Attributes
+    ----------
+    loops : the loop nests as text. llvm : the LLVM text. memory : bytes of the arena.
+    callbacks : names of the operations without native code. long : whether it is worth releasing the lock.
+
+    Raises
+    ------
+    UnsupportedError : a shape is not known, or a dtype is none of numbers.
+    """
+
+    def __init__(
+        self, graph: Callable[[], Graph], inputs: Sequence[ArrayType], outputs: Sequence[ArrayType],
+        compiled: Compiled | None = None, times: dict[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        from . import engine  # llvmlite takes time to import
+
+        for t in (*inputs, *outputs):
+            if any(isinstance(n, Dim) for n in t.shape) or t.dtype.kind not in "biufc":
+                raise UnsupportedError(f"jit: a value of type {t} goes in or out", "return arrays of known shape")
+        self._graph = graph
+        self.inputs = list(inputs)
+        self.outputs = list(outputs)
+        self._written: Written | None = None
+        self._writing = threading.RLock()
+        times = {} if times is None else times
+        if compiled is None:
+            start = time.perf_counter()
+            written = self.written
+            middle = time.perf_counter()
+            code = engine.compile(written.llvm)
+            compiled = Compiled(code, written.table, written.memory, written.callbacks, work(graph()) > LONG)
+            times["lowering"], times["LLVM"] = middle - start, time.perf_counter() - middle
+        self.compiled = compiled
+        self.memory, self.callbacks, self.long = compiled.memory, list(compiled.callbacks), compiled.long
+        start = time.perf_counter()
+        self._back = _BACK(self._called_back)
+        self.code = engine.Code(compiled.code)
+        self.address = self.code.address
+        table = (ctypes.c_void_p * max(len(compiled.table), 1)).from_address(self.code.table)
+        for place, outside in enumerate(compiled.table):
+            table[place] = self._address(outside)
+        times["loading"] = time.perf_counter() - start
+        self._entry = _ENTRY(self.address)
         self._errors = threading.local()
         self._arenas: list[Any] = []
         self._shapes = [(t.shape, t.dtype) for t in self.outputs]
         self._scalars = any(t.shape == () for t in self.outputs)
         self._pointers = ctypes.c_void_p * (len(self.inputs) + len(self.outputs))
+        self.raises = self._raise
+
+    def _address(self, outside: Any) -> int | None:
+        if isinstance(outside, np.ndarray):
+            return outside.ctypes.data
+        return ctypes.cast(self._back, ctypes.c_void_p).value if outside == "python" else blas_address(outside)
+
+    @property
+    def written(self) -> Written:
+        """The loop nests, which a program from the cache does not need to run."""
+        with self._writing:
+            if self._written is None:
+                self._written = Written(self._graph())
+            return self._written
+
+    @property
+    def lowering(self) -> Lowering:
+        return self.written.lowering
+
+    @property
+    def llvm(self) -> str:
+        return self.written.llvm
 
     @property
     def loops(self) -> str:
@@ -90,7 +160,9 @@ class Program:
 
     @property
     def assembly(self) -> str:
-        return self.code.assembly()
+        from . import engine  # llvmlite takes time to import
+
+        return engine.assembly(self.llvm)
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         """Run on C-contiguous arrays of exactly the input types (the caller has checked them)."""
@@ -100,22 +172,23 @@ class Program:
             arena = self._arenas.pop()  # atomic: a thread that finds none makes one
         except IndexError:
             arena = _Arena(self.memory)
-        code = self.entry(arena.start, arena.details_at, pointers)
+        code = self._entry(arena.start, arena.details_at, pointers)
         if code:
-            raise self._error(code, arena.details)
+            self._raise(code, arena.details_at)
         self._arenas.append(arena)
         if self._scalars:
             return [out[()] if not out.ndim else out for out in outs]
         return outs
 
-    def _error(self, code: int, details: Any) -> BaseException:
+    def _raise(self, code: int, details: int) -> None:
+        """Raise the error that the program left with."""
         if code == CALLED_BACK:
             error: BaseException = self._errors.found
             self._errors.found = None
-            return error
+            raise error
         if code < 0:
-            return MemoryError("a record of a while_loop did not fit into memory")
-        return self.lowering.sites[code - 1](details.tolist())
+            raise MemoryError("a record of a while_loop did not fit into memory")
+        raise self.lowering.sites[code - 1](list((ctypes.c_int64 * DETAILS).from_address(details)))
 
     def _called_back(self, site: int, places: int, extents: int) -> int:
         """Compute an operation without native code, from memory to memory."""
@@ -142,12 +215,35 @@ class Program:
         return 0
 
 
+def _constant(buffer: Buffer) -> Any:
+    """A copy of a constant's memory."""
+    return np.frombuffer(bytearray(ctypes.string_at(buffer.place, buffer.bytes)), buffer.dtype)
+
+
 def _view(address: int | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if not size or not address:
         return np.empty(shape, dtype)
     memory: Any = (ctypes.c_char * size).from_address(address)
     return np.frombuffer(memory, dtype).reshape(shape)
+
+
+def work(graph: Graph) -> float:
+    """Roughly how many elements a run computes; infinite where only the run knows."""
+    total = 0.0
+    for node in graph.nodes:
+        primitive = node.primitive
+        types = [a.type for a in (*node.inputs, *(node.outputs or ()))]
+        if any(isinstance(n, Dim) for t in types for n in t.shape) or primitive.name == "while_loop":
+            return math.inf
+        inner = 1
+        if "bilinear" in primitive.facts and len(types) > 2 and types[0].shape:
+            inner = types[0].shape[-1]
+        elements = max(t.size for t in types) * inner if types else 0
+        steps = getattr(primitive, "length", None)
+        bodies = sum(work(g) for _, g in node.subgraphs)
+        total += elements + bodies * (steps if isinstance(steps, int) else 1)
+    return total
 
 
 class _Arena:
@@ -158,7 +254,3 @@ class _Arena:
         self.start = -(-self.memory.ctypes.data // ALIGN) * ALIGN
         self.details = np.zeros(DETAILS, np.int64)
         self.details_at = self.details.ctypes.data
-
-
-def flat_types(types: Sequence[ArrayType]) -> tuple[Any, ...]:
-    return tuple((t.shape, t.dtype.str, t.weak) for t in types)
