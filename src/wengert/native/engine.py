@@ -23,8 +23,9 @@ def machine(level: int = 2) -> Any:
     """A code generator for this processor; an engine owns the one that it is given."""
     start()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level, jit=True
-    )
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level,
+        reloc="pic", codemodel="small",  # what is near is found relative to the code, which can then be anywhere
+    )  # fmt: skip
 
 
 def optimised(text: str) -> tuple[Any, Any]:
@@ -53,12 +54,9 @@ def assembly(text: str) -> str:
     return target.emit_assembly(module)  # type: ignore[no-any-return]
 
 
-class Code:
-    """An object file in memory, ready to run: `address` is that of its function `run`, `table` that of its table."""
-
-    def __init__(self, code: bytes) -> None:
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
-        self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self.engine.finalize_object()
-        self.address = self.engine.get_function_address("run")
-        self.table = self.engine.get_global_value_address("table")
+def load(code: bytes) -> tuple[int, int, Any]:
+    """Where an object file's function `run` and its table are in memory, and what keeps them there."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine.get_function_address("run"), engine.get_global_value_address("table"), engine

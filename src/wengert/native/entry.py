@@ -24,6 +24,7 @@ import numpy as np
 from ..graph.trees import Structure, unflatten
 from ..graph.types import ArrayType
 from ..settings import unusual
+from .loader import Code
 
 VECTORCALL, RECORDS, PYTHON, SIZE = 16, 24, 32, 40
 """Offsets in the object of a compiled function: the native function, the first record, Python's function; its size."""
@@ -169,7 +170,7 @@ def native() -> int:
     """The address of the vectorcall, compiled when first needed."""
     from . import engine  # llvmlite takes time to import
 
-    code = engine.Code(engine.compile(Path(__file__).with_suffix(".ll").read_text()))
+    code = Code(engine.compile(Path(__file__).with_suffix(".ll").read_text()))
     table = outside()
     (ctypes.c_int64 * len(table)).from_address(code.table)[:] = table  # type: ignore[assignment]
     _kept.append(code)

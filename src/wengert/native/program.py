@@ -18,6 +18,7 @@ from ..graph.types import ArrayType, Dim
 from .arrays import Memory
 from .library import blas_address
 from .llvm import CALLED_BACK, Emitter
+from .loader import Code
 from .loops import Buffer, text
 from .lower import Lowering
 from .memory import plan
@@ -97,8 +98,6 @@ class Program:
         self, graph: Callable[[], Graph], inputs: Sequence[ArrayType], outputs: Sequence[ArrayType],
         compiled: Compiled | None = None, times: dict[str, float] | None = None,
     ) -> None:  # fmt: skip
-        from . import engine  # llvmlite takes time to import
-
         for t in (*inputs, *outputs):
             if any(isinstance(n, Dim) for n in t.shape) or t.dtype.kind not in "biufc":
                 raise UnsupportedError(f"jit: a value of type {t} goes in or out", "return arrays of known shape")
@@ -109,6 +108,8 @@ class Program:
         self._writing = threading.RLock()
         times = {} if times is None else times
         if compiled is None:
+            from . import engine  # llvmlite takes time to import
+
             start = time.perf_counter()
             written = self.written
             middle = time.perf_counter()
@@ -119,7 +120,7 @@ class Program:
         self.memory, self.callbacks, self.long = compiled.memory, list(compiled.callbacks), compiled.long
         start = time.perf_counter()
         self._back = _BACK(self._called_back)
-        self.code = engine.Code(compiled.code)
+        self.code = Code(compiled.code)
         self.address = self.code.address
         table = (ctypes.c_void_p * max(len(compiled.table), 1)).from_address(self.code.table)
         for place, outside in enumerate(compiled.table):
