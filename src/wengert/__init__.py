@@ -20,6 +20,7 @@ from .transforms.define_by_run import graph_of as graph
 from .transforms.forward import jvp
 from .transforms.grad import grad, value_and_grad, vjp
 from .transforms.jacobian import hessian, hvp, jacobian
+from .transforms.linearize import linear_transpose, linearize
 from .transforms.trace import call as _call
 from .transforms.trace import trace
 from .transforms.vmap import vmap
@@ -52,6 +53,8 @@ __all__ = [
     "jacobian",
     "jit",
     "jvp",
+    "linear_transpose",
+    "linearize",
     "map",
     "numpy",
     "optimize",

@@ -188,6 +188,19 @@ class NotDifferentiableError(WengertError, TypeError):
     """
 
 
+class NotLinearError(WengertError, TypeError):
+    """A function that was to be transposed is not linear.
+
+    Failing::
+
+        wg.linear_transpose(lambda x: x * x, 1.0)
+
+    Repaired::
+
+        wg.linear_transpose(lambda x: 3.0 * x, 1.0)
+    """
+
+
 class TreeMismatchError(WengertError, ValueError):
     """Containers that should have the same structure and do not.
 

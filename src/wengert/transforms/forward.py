@@ -179,13 +179,13 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any],
     outs, out_structure = flatten(result)
     pairs = [split(forward, out) for out in outs]
     values = unflatten(out_structure, [v for v, _ in pairs])
-    moved = unflatten(out_structure, [_scalar(zeros_like(v) if t is None else t) for v, t in pairs])
+    moved = unflatten(out_structure, [scalar(zeros_like(v) if t is None else t) for v, t in pairs])
     if not has_aux:
         return values, moved
     aux_leaves, aux_structure = flatten(aux)
     return values, moved, unflatten(aux_structure, [split(forward, leaf)[0] for leaf in aux_leaves])
 
 
-def _scalar(value: Any) -> Any:
+def scalar(value: Any) -> Any:
     """A 0-dimensional array as a scalar, as NumPy's own functions return it."""
     return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
