@@ -95,9 +95,8 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Scalars):
     def native(node: Node) -> bool:
         """Whether registers hold all the values of a node."""
         atoms = [*node.inputs, *(node.outputs or ())]
-        return all(a.dtype in NATIVE for a in atoms) and all(
-            Lowering.native(n) for _, g in node.subgraphs for n in g.nodes
-        )
+        inside = () if "call" in node.primitive.facts else node.subgraphs  # a call's nodes are asked one by one
+        return all(a.dtype in NATIVE for a in atoms) and all(Lowering.native(n) for _, g in inside for n in g.nodes)
 
     def settled(self, value: Array, many: bool) -> Array:
         """A result as it is kept: small ones in registers, expensive ones that are read again in memory."""

@@ -472,9 +472,11 @@ def vjp_graph(graph: Graph, needed: Sequence[bool], arriving: Sequence[bool]) ->
 
 
 def split_graph(
-    graph: Graph, needed: Sequence[bool], arriving: Sequence[bool], available: Sequence[bool]
+    graph: Graph, needed: Sequence[bool], arriving: Sequence[bool], available: Sequence[bool], redo: bool = True
 ) -> tuple[Graph, Graph, list[int | None]]:
     """A graph's reverse mode in two parts.
+
+    What is computed of available inputs alone is computed again in the backward part, unless `redo` is False.
 
     Returns
     -------
@@ -490,7 +492,8 @@ def split_graph(
         late = set(joint.inputs[count:])
         position = {var: k for k, var in enumerate(joint.inputs[:count])}
         producer = joint.producers()
-        fixed = {var for var, k in position.items() if available[k]}  # and what is computed of these alone
+        # Inputs that are available, and what is computed of these alone.
+        fixed = {var for var, k in position.items() if redo and available[k]}
         late_nodes = []
         for node in joint.nodes:
             reads = [atom for atom in node.inputs if isinstance(atom, Var)]
@@ -526,4 +529,4 @@ def split_graph(
         backward = Graph((*residuals, *joint.inputs[count:]), late_nodes, cts, f"backward part of {graph.name}")
         return forward, backward, places
 
-    return graph.cached(("split", tuple(needed), tuple(arriving), tuple(available)), make)  # type: ignore[no-any-return]
+    return graph.cached(("split", tuple(needed), tuple(arriving), tuple(available), redo), make)  # type: ignore[no-any-return]
