@@ -13,6 +13,8 @@ from .ops.cut import stop_gradient
 from .passes import explain as _explain
 from .passes import optimize
 from .settings import settings
+from .passes.accounting import cost as _cost
+from .passes.accounting import memory_report as _memory_report
 from .transforms.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
 from .transforms.define_by_run import backward as _backward
 from .transforms.define_by_run import constant, variable
@@ -33,6 +35,8 @@ _attach_view()
 Graph.explain = _explain  # type: ignore[attr-defined]
 Graph.__call__ = _call  # type: ignore[method-assign]
 
+Graph.cost = _cost  # type: ignore[attr-defined]
+Graph.memory_report = _memory_report  # type: ignore[attr-defined]
 __all__ = [
     "ArrayType",
     "Const",

@@ -164,7 +164,7 @@ import numpy as np
 
 def strong_product(ct, factor):
     product = np.multiply(ct, factor)
-    if product.dtype.kind not in 'fc' or not np.isnan(product).any():
+    if product.dtype.kind not in 'fc' or not np.isnan(np.minimum.reduce(product, axis=None, initial=0)):
         return product
     zero = np.equal(ct, 0) | np.equal(factor, 0) & np.isinf(ct)
     return np.where(zero, product.dtype.type(0), product)[()]

@@ -45,7 +45,10 @@ class Primitive:
         linearising it and transposing the result.
     batch(operands, axes) : the operation on operands that carry a batch axis where `axes` is not None;
         returns the output and its batch axis (tuples of both for several outputs).
-    depends(patterns) : sparsity, derived for the families; dense by default, which is right but not sharp.
+    flops(*types) : arithmetic operations, where the family's rule (one an element) is wrong; see `graph.cost`.
+    workspace(*types) : bytes that `numpy` needs beside operands and results; see `graph.live`.
+    depends(operands, outs) : which elements of the result depend on which of the operands (see `ops.dependence`),
+        derived for the families; by default all on all, which is right but not sharp.
     lowering(e, operands, types, out) : native code, written with the methods of `e` (`native.lower.Lowering`) on
         arrays that have `shape`, `dtype` and `at(e, index)`; `types` are those of the operands, `out` that of the
         result (a tuple of them for `multiple`). Without it, or where it returns NotImplemented, compiled programs
@@ -128,6 +131,8 @@ class Primitive:
     batch: Callable[..., tuple[Any, Any]] | None = None
     depends: Callable[..., Any] | None = None
     lowering: Callable[..., Any] | None = None
+    flops: Callable[..., float] | None = None
+    workspace: Callable[..., float] | None = None
     split: Callable[..., Any] | None = None
     with_subgraphs: Callable[..., Primitive] | None = None
     prune: Callable[..., tuple[Primitive, list[int], list[int]]] | None = None

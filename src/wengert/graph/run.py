@@ -1,4 +1,4 @@
-"""A graph as a Python function on plain arrays: one line a node, values dropped after their last use."""
+"""A graph as a Python function on plain arrays: values are dropped after their last use, or written over."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import Any
 
 from ..source import PACKAGE
 from .graph import Graph
+from .interpreter import state
+from .lifetimes import last_uses, overwritten
 from .nodes import Var
+from .stage import evaluate
 
 LONGEST = 5000
-"""Nodes beyond which writing out a function costs more than it saves."""
+"""Nodes beyond which compiling a written-out function costs more than it saves."""
 
 
 def runner(graph: Graph) -> Callable[..., tuple[Any, ...]]:
-    """The function from flat input values to a tuple of outputs (made once for a graph)."""
-    return graph.cached("run", lambda: _write(graph))  # type: ignore[no-any-return]
+    """The function from flat input values, of the graph's types, to a tuple of outputs (made once for a graph)."""
+    if state.watch is not None:
+        return lambda *values: tuple(evaluate(graph, *values))
+    return graph.cached("run", lambda: (_write if len(graph.nodes) <= LONGEST else _walk)(graph))  # type: ignore[no-any-return]
 
 
 def _write(graph: Graph) -> Callable[..., tuple[Any, ...]]:
+    """The function written out as source, a line a node."""
     names: dict[Var, str] = {}
     scope: dict[str, Any] = {}
 
@@ -29,25 +35,69 @@ def _write(graph: Graph) -> Callable[..., tuple[Any, ...]]:
         scope[key] = atom.value
         return key
 
-    last: dict[Var, int] = {}
-    for position, node in enumerate(graph.nodes):
-        for atom in node.inputs:
-            if isinstance(atom, Var):
-                last[atom] = position
-    outputs = {atom for atom in graph.outputs if isinstance(atom, Var)}
+    over = overwritten(graph)
     head = ", ".join(name(var) for var in graph.inputs)
     lines = []
-    for position, node in enumerate(graph.nodes):
+    for node, dead in zip(graph.nodes, last_uses(graph), strict=True):
         key = f"p{len(scope)}"
-        scope[key] = node.primitive.numpy
+        target = over.get(node)
+        scope[key] = node.primitive.numpy if target is None else node.primitive.reference
         operands = ", ".join(name(atom) for atom in node.inputs)
+        if target is not None:
+            operands += f", out={names[target]}"
         targets = ", ".join(name(var) for var in node.outputs or ())
         lines.append(f"    {targets}{',' if node.primitive.multiple else ''} = {key}({operands})")
-        dead = [v for v in dict.fromkeys((*node.inputs, *(node.outputs or ())))
-                if isinstance(v, Var) and last.get(v, position) == position and v not in outputs]  # fmt: skip
         if dead:
             lines.append(f"    del {', '.join(names[v] for v in dead)}")
     results = "".join(f"{name(atom)}, " for atom in graph.outputs)
     text = f"def run({head}):\n" + "\n".join(lines) + f"\n    return ({results})\n"
     exec(compile(text, f"{PACKAGE}<graph {graph.name}>", "exec"), scope)
     return scope["run"]  # type: ignore[no-any-return]
+
+
+def _walk(graph: Graph) -> Callable[..., tuple[Any, ...]]:
+    """The function as a loop over the nodes, with a slot for every value."""
+    slots: dict[Var, int] = {var: k for k, var in enumerate(graph.inputs)}
+    constants: list[Any] = []
+    places: list[int] = []
+
+    def slot(atom: Any) -> int:
+        if isinstance(atom, Var):
+            return slots.setdefault(atom, len(slots) + len(constants))
+        constants.append(atom.value)
+        places.append(len(slots) + len(constants) - 1)
+        return places[-1]
+
+    over = overwritten(graph)
+    steps = []
+    for node, dead in zip(graph.nodes, last_uses(graph), strict=True):
+        operands = tuple([slot(atom) for atom in node.inputs])
+        target = over.get(node)
+        function: Any = node.primitive.numpy if target is None else node.primitive.reference
+        outs = tuple([slot(var) for var in node.outputs or ()])
+        gone = tuple([slots[v] for v in dead])
+        steps.append((function, operands, None if target is None else slots[target], outs, gone,
+                      node.primitive.multiple))  # fmt: skip
+    results = tuple([slot(atom) for atom in graph.outputs])
+    count, size = len(graph.inputs), len(slots) + len(constants)
+    fixed = list(zip(places, constants, strict=True))
+
+    def run(*values: Any) -> tuple[Any, ...]:
+        known: list[Any] = [None] * size
+        known[:count] = values
+        for place, value in fixed:
+            known[place] = value
+        for function, operands, target, outs, gone, multiple in steps:
+            given = [known[k] for k in operands]
+            found = function(*given) if target is None else function(*given, out=known[target])
+            if multiple:
+                for position, k in enumerate(outs):
+                    known[k] = found[position]
+            else:
+                known[outs[0]] = found
+            del given, found
+            for k in gone:
+                known[k] = None
+        return tuple([known[k] for k in results])
+
+    return run

@@ -16,7 +16,8 @@ from .. import source
 from ..errors import WengertError
 from ..source import Source
 from .graph import Graph
-from .interpreter import Interpreter, always_at_work, bind, state, type_of_value
+from .interpreter import Interpreter, always_at_work, bind, shadowing, state, type_of_value
+from .lifetimes import last_uses
 from .nodes import Atom, Const, Node, Var
 from .primitive import Primitive
 from .tensor import Tensor
@@ -143,10 +144,20 @@ def live_nodes(nodes: Sequence[Node], outputs: Sequence[Atom]) -> list[Node]:
             live.append(node)
             needed.update(node.inputs)
     return live[::-1]
+def attribute(tensor: Any, node: Node) -> None:
+    """Let what was recorded for a node of a graph carry the user's line of that node."""
+    while tensor.__class__ is Tensor:
+        made = getattr(tensor.note, "node", None)
+        if made is not None and made.primitive is node.primitive and node.code is not None:
+            made.code, made.offset = node.code, node.offset
+        tensor = tensor.value
+
+
 
 
 def evaluate(graph: Graph, *values: Any) -> list[Any]:
     """Run a graph node by node on flat values: arrays, or tensors of any transform.
+    A value is dropped after its last use.
 
     Nodes that this writes into other graphs keep the user's line and stay in the gradient part if they were in it.
     """
@@ -156,7 +167,7 @@ def evaluate(graph: Graph, *values: Any) -> list[Any]:
     writers = [interpreter for interpreter in state.stack if isinstance(interpreter, Stage)]
     before = [(writer.place, writer.backward) for writer in writers]
     try:
-        for node in graph.nodes:
+        for node, dead in zip(graph.nodes, last_uses(graph), strict=True):
             for writer, (place, backward) in zip(writers, before, strict=True):
                 writer.place, writer.backward = node.source or place, backward + node.backward
             operands = [known[atom] if isinstance(atom, Var) else atom.value for atom in node.inputs]
@@ -165,5 +176,10 @@ def evaluate(graph: Graph, *values: Any) -> list[Any]:
                 known[var] = out
     finally:
         for writer, (place, backward) in zip(writers, before, strict=True):
+                if out.__class__ is Tensor:
+                    attribute(out, node)
+            del operands, outs
+            for var in dead:
+                known.pop(var)
             writer.place, writer.backward = place, backward
     return [known[atom] if isinstance(atom, Var) else atom.value for atom in graph.outputs]

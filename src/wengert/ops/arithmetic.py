@@ -50,7 +50,8 @@ multiply = elementwise(
 
 def _strong_product(ct: Any, factor: Any) -> Any:
     product = np.multiply(ct, factor)
-    if product.dtype.kind not in "fc" or not np.isnan(product).any():
+    # A minimum is NaN if any element is, and needs no array of its own.
+    if product.dtype.kind not in "fc" or not np.isnan(np.minimum.reduce(product, axis=None, initial=0)):
         return product
     zero = (np.equal(ct, 0)) | (np.equal(factor, 0) & np.isinf(ct))
     return np.where(zero, product.dtype.type(0), product)[()]
@@ -58,6 +59,9 @@ def _strong_product(ct: Any, factor: Any) -> Any:
 
 class StrongMultiply(Elementwise, abstract=True):
     """`strong_multiply`, which is a plain product when the setting `strong_zero` is off."""
+
+    def workspace(self, *types: ArrayType) -> float:
+        return 0.0
 
     def __call__(self, *operands: Any) -> Any:
         ct, factor = operands

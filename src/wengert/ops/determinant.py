@@ -30,6 +30,7 @@ class Det(SquareMatrix):
     """The determinant. d det(A) = sum(C * dA) with the cofactor matrix C, which exists at singular A too."""
 
     name = "det"
+    cubes = 2 / 3
 
     def type(self, a: ArrayType) -> ArrayType:
         return ArrayType(check_matrix(a, "det")[:-2], working_dtype(a, "det"))
@@ -65,6 +66,7 @@ class Cofactors(SquareMatrix):
     """
 
     name = "cofactors"
+    cubes = 8 / 3
 
     def numpy(self, a: Any) -> Any:
         if not a.size:
@@ -113,6 +115,7 @@ class Slogdet(SquareMatrix):
     """Sign (phase) and logarithm of the absolute value of the determinant: d log|det A| = Re tr(A^-1 dA)."""
 
     name = "slogdet"
+    cubes = 2 / 3
     multiple = True
 
     def type(self, a: ArrayType) -> Any:

@@ -47,6 +47,10 @@ class Einsum(Primitive):
         return ArrayType(tuple(sizes[c] for c in self.output), np.result_type(*(t.promotes_as for t in types)))
 
     def python(self, *operands: Any) -> str:
+    def flops(self, *types: ArrayType) -> float:
+        sizes = letter_sizes(self.inputs, [t.shape for t in types], "einsum")
+        return len(types) * math.prod(sizes.values())
+
         return f"np.einsum({self.subscripts!r}, {', '.join(operands)})"
 
     def numpy(self, *values: Any) -> Any:

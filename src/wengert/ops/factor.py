@@ -37,6 +37,7 @@ class Cholesky(SquareMatrix):
     """
 
     name = "cholesky"
+    cubes = 1 / 3
 
     def numpy(self, a: Any) -> Any:
         return np.linalg.cholesky(0.5 * (a + np.swapaxes(a, -1, -2).conj()))
@@ -81,6 +82,7 @@ class QR(Stacked):
     """
 
     name = "qr"
+    cubes = 4
     params = ("complete",)
     multiple = True
 

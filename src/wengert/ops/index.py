@@ -156,7 +156,7 @@ class Slice(Linear):
 
     name = "slice"
     params = ("place",)
-    facts = Linear.facts | {"rearranging"}
+    facts = Linear.facts | {"rearranging", "view"}
 
     def __init__(self, place: Place) -> None:
         # Written out, since a loop over `x[i]` makes an instance for each i.

@@ -41,6 +41,9 @@ class Matmul(Bilinear):
     def numpy(self, x: Any, y: Any) -> Any:
         return np.matmul(x, y)
 
+    def flops(self, x: ArrayType, y: ArrayType) -> float:
+        return 2 * self.type(x, y).size * x.shape[-1]  # type: ignore[no-any-return]
+
     def pullback(self, mask: int) -> tuple[Any, Any]:
         """(keep, apply) as `saves` says, without the detours of the general bilinear rule."""
         if mask == 3:

@@ -275,6 +275,12 @@ class LogSumExp(Reduction):
             total = np.log(np.sum(np.exp(x - top), axis=self.axes, keepdims=True))
         return np.reshape(total + top, reduced_shape(x.shape, self.axes))[()]
 
+    def flops(self, x: ArrayType) -> float:
+        return 4 * x.size
+
+    def workspace(self, x: ArrayType) -> float:
+        return 2 * x.size * x.dtype.itemsize
+
     def slopes(self, x: Any, out: Any) -> Any:
         if not is_traced(out) and np.isfinite(out).all():
             return exp(x - out)

@@ -41,7 +41,7 @@ class Reshape(Linear):
 
     name = "reshape"
     params = ("shape",)
-    facts = Linear.facts | {"rearranging"}
+    facts = Linear.facts | {"rearranging", "view", "row-major"}
 
     def type(self, x: ArrayType) -> ArrayType:
         if _count(x.shape) != _count(self.shape):
@@ -90,7 +90,7 @@ class Transpose(Linear):
 
     name = "transpose"
     params = ("permutation",)
-    facts = Linear.facts | {"rearranging"}
+    facts = Linear.facts | {"rearranging", "view"}
 
     def type(self, x: ArrayType) -> ArrayType:
         if sorted(self.permutation) != list(range(x.ndim)):
@@ -138,7 +138,7 @@ class BroadcastTo(Linear):
 
     name = "broadcast_to"
     params = ("shape",)
-    facts = Linear.facts | {"rearranging"}
+    facts = Linear.facts | {"rearranging", "view"}
 
     def type(self, x: ArrayType) -> ArrayType:
         if broadcast_shapes(x.shape, self.shape) != self.shape:

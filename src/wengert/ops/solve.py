@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -86,6 +87,16 @@ class Stacked(Primitive, abstract=True):
     """Works on matrices in the last two axes, whatever leads: a batch axis is one more leading axis."""
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
+    cubes: float = 2
+    """Operations for a square matrix of n rows, in units of n**3."""
+
+    def flops(self, *types: ArrayType) -> float:
+        rows, columns = types[0].shape[-2:]
+        return self.cubes * math.prod(types[0].shape[:-2]) * rows * columns * min(rows, columns)
+
+    def workspace(self, *types: ArrayType) -> float:
+        return 2 * max(t.size for t in types) * types[0].dtype.itemsize
+
         outs = bind(self, *align_batches(operands, axes))
         return outs, (0,) * len(outs) if self.multiple else 0
 
@@ -103,6 +114,10 @@ class Solve(Stacked):
         shape = check_matrix(a, "solve")
         if b.ndim != a.ndim or b.shape[:-1] != shape[:-1]:
             raise ShapeError(f"solve: {a} against the right-hand side {b}", "rows of both must agree")
+    def flops(self, a: ArrayType, b: ArrayType) -> float:
+        rows = a.shape[-1]
+        return math.prod(a.shape[:-2]) * rows**2 * (2 / 3 * rows + 2 * b.shape[-1])
+
         return ArrayType(b.shape, np.result_type(working_dtype(a, "solve"), working_dtype(b, "solve")))
 
     def numpy(self, a: Any, b: Any) -> Any:
@@ -190,6 +205,9 @@ class TriangularSolve(Stacked):
             raise ShapeError(f"triangular_solve: {t} against the right-hand side {b}", "rows of both must agree")
         dtypes = working_dtype(t, "triangular_solve"), working_dtype(b, "triangular_solve")
         return ArrayType(b.shape, np.result_type(*dtypes))
+
+    def flops(self, t: ArrayType, b: ArrayType) -> float:
+        return b.size * t.shape[-1]  # type: ignore[no-any-return]
 
     def numpy(self, t: Any, b: Any) -> Any:
         dtype = np.result_type(t.dtype, b.dtype)
@@ -317,6 +335,7 @@ class Expm(SquareMatrix):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return bind(_frechet, primals[0], tangents[0])
 
+    cubes = 30
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         return (0,)
 
@@ -342,6 +361,7 @@ class ExpmFrechet(Stacked):
 
     def numpy(self, a: Any, e: Any) -> Any:
         out = np.empty(a.shape, np.result_type(a, e))
+    cubes = 60
         if out.size:
             for k in np.ndindex(a.shape[:-2]):
                 out[k] = scipy_linalg().expm_frechet(a[k], e[k], compute_expm=False, check_finite=False)

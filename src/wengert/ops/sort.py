@@ -7,6 +7,7 @@ each gets the average over the places that they hold, as in the running and the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -30,6 +31,9 @@ class Sort(Primitive):
         return x._replace(weak=False)
 
     def numpy(self, x: Any) -> Any:
+    def flops(self, x: ArrayType) -> float:
+        return x.size * math.log2(max(2, x.shape[self.axis]))
+
         return np.sort(x, self.axis)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
@@ -68,6 +72,8 @@ class ArgSort(Primitive):
         return np.argsort(x, self.axis, kind="stable" if self.stable else "quicksort")
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
+    flops = Sort.flops
+
         at = axes[0] or 0
         return argsort(operands[0], self.axis + (self.axis >= at), self.stable), at
 

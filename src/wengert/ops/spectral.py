@@ -224,6 +224,7 @@ class Eigh(Spectral):
     """
 
     name = "eigh"
+    cubes = 9
 
     def type(self, a: ArrayType) -> Any:
         shape, dtype = check_matrix(a, "eigh"), working_dtype(a, "eigh")
@@ -273,6 +274,7 @@ class SVD(Spectral):
     """
 
     name = "svd"
+    cubes = 20
     params = ("full",)
     values_at = 1
     with_zero = True
@@ -355,6 +357,7 @@ class Eig(Spectral):
     """
 
     name = "eig"
+    cubes = 25
 
     def type(self, a: ArrayType) -> Any:
         shape, dtype = check_matrix(a, "eig"), np.result_type(working_dtype(a, "eig"), np.complex64)
@@ -407,6 +410,7 @@ class Pinv(Stacked):
     """
 
     name = "pinv"
+    cubes = 22
     params = ("rcond",)
 
     def type(self, a: ArrayType) -> ArrayType:

@@ -10,11 +10,13 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.graph import Graph
-from ..graph.interpreter import type_of_value
+from ..graph.interpreter import is_traced, state, type_of_value
+from ..graph.nodes import Var
+from ..graph.run import runner
 from ..graph.stage import evaluate, stage
 from ..graph.tensor import Tensor
 from ..graph.trees import flatten, flatten_as, paths, sealed, unflatten
-from ..graph.types import ArrayType, type_of
+from ..graph.types import PYTHON_NUMBERS, ArrayType, type_of
 from ..ops.families import vocabulary
 
 
@@ -36,7 +38,21 @@ def call(graph: Graph, *args: Any, **kwargs: Any) -> Any:
                 f"graph {graph.name}: argument {var.name} is {found}, traced as {var.type}",
                 "trace it again for this type",
             )
-    return unflatten(graph.out_tree, vocabulary.run_limit(graph, *leaves) or evaluate(graph, *leaves))
+    found = vocabulary.run_limit(graph, *leaves)
+    if found is None:
+        plain = getattr(state, "watch", None) is None and not any(map(is_traced, leaves))
+        found = runner(graph)(*map(typed, graph.inputs, leaves)) if plain else evaluate(graph, *leaves)
+    return unflatten(graph.out_tree, found)
+
+
+def typed(var: Var, value: Any) -> Any:
+    """An argument in the dtype that its input is typed for; where Python numbers were traced, one of them."""
+    if getattr(var, "weak", False):
+        return value.item() if hasattr(value, "item") else value
+    if value.__class__ in PYTHON_NUMBERS:
+        return var.dtype.type(value)
+    value = value if hasattr(value, "dtype") else np.asarray(value)
+    return value if value.dtype == var.dtype else value.astype(var.dtype)
 
 
 def parameter_names(fn: Callable[..., Any]) -> list[str]:
