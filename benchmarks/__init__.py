@@ -10,3 +10,6 @@ import os
 # loads, so they must go before the first import of NumPy; `machine.py` prints the kernels in use.
 for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(_name, None)
+
+# Times of compilation are those of a first time, unless a workload says otherwise.
+os.environ["WENGERT_CACHE"] = ""

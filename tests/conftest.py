@@ -13,6 +13,8 @@ from wengert.settings import Settings, settings
 
 # No test opens a window.
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Compiled programs of tests do not go into the user's cache, nor come from it.
+os.environ.setdefault("WENGERT_CACHE", "")
 
 # Hypothesis: no deadline (machines differ), and the same examples in every run unless one asks for new ones
 # with `--hypothesis-profile=search`.

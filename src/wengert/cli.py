@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import wengert
+
+from .native import cache
 
 PARTS = ("digits", "influenza")
 OPTIONAL = {
@@ -52,12 +55,46 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=whole_number, default=0, metavar="N", help="seed of the training (default: %(default)s)"
     )
     demo.add_argument("--only", choices=PARTS, help="run this part alone")
+
+    kept = commands.add_parser(
+        "cache",
+        help="show or clear the compiled programs kept on disk",
+        description="Show where compiled programs are kept, how many there are and how much room they take. "
+        "WENGERT_CACHE names another folder (empty: none), WENGERT_CACHE_SIZE the limit in megabytes.",
+    )
+    kept.add_argument("action", nargs="?", choices=("show", "clear"), default="show", help="default: %(default)s")
     return main_parser
+
+
+def show_cache(action: str) -> int:
+    """The subcommand `cache`."""
+    place = cache.folder()
+    if place is None:
+        print("the cache is turned off: WENGERT_CACHE is empty")
+        return 0
+    if action == "clear":
+        count, size = cache.clear()
+        print(f"{place}: removed {count} programs, {size / 1e6:.1f} MB")
+        return 0
+    found = cache.entries()
+    total = sum(entry.size for entry in found)
+    print(f"folder:   {place}")
+    print(f"programs: {len(found)}")
+    print(f"size:     {total / 1e6:.1f} MB of at most {cache.limit() / 1e6:.0f} MB")
+    if found:
+        first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)) for entry in (found[0], found[-1]))
+        print(f"used:     between {first} and {last}")
+    if place.exists() and not cache.trusted(place.stat()):
+        print(f"not used: {place} is another user's, or others may write to it (chmod go-w)")
+        return 1
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0 if all went well, 1 if it could not, 2 if it was called wrongly."""
     chosen = parser().parse_args(arguments)
+    if chosen.command == "cache":
+        return show_cache(chosen.action)
     missing = [package for module, package in OPTIONAL.items() if importlib.util.find_spec(module) is None]
     if missing:
         print(

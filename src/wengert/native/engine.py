@@ -19,6 +19,11 @@ def start() -> None:
     llvm.initialize_native_asmprinter()
 
 
+def processor() -> str:
+    """What machine code is made for."""
+    return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
 def machine(level: int = 2) -> Any:
     """A code generator for this processor; an engine owns the one that it is given."""
     start()

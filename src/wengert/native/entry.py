@@ -24,6 +24,9 @@ import numpy as np
 from ..graph.trees import Structure, unflatten
 from ..graph.types import ArrayType
 from ..settings import unusual
+from . import cache
+from .compiled import Compiled
+from .digest import digest_of_text
 from .loader import Code
 
 VECTORCALL, RECORDS, PYTHON, SIZE = 16, 24, 32, 40
@@ -168,9 +171,15 @@ def outside() -> list[int]:
 @functools.cache
 def native() -> int:
     """The address of the vectorcall, compiled when first needed."""
-    from . import engine  # llvmlite takes time to import
+    text = Path(__file__).with_suffix(".ll").read_text()
+    key = digest_of_text(text)
+    kept = cache.load(key)
+    if kept is None:
+        from . import engine  # llvmlite takes time to import
 
-    code = Code(engine.compile(Path(__file__).with_suffix(".ll").read_text()))
+        kept = Compiled(engine.compile(text))
+        cache.store(key, kept)
+    code = Code(kept.code)
     table = outside()
     (ctypes.c_int64 * len(table)).from_address(code.table)[:] = table  # type: ignore[assignment]
     _kept.append(code)

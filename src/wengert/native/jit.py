@@ -22,7 +22,8 @@ from ..graph.types import PYTHON_NUMBERS, WEAK_SAMPLES, ArrayType
 from ..passes import optimize
 from ..settings import settings, unusual
 from ..transforms.trace import trace
-from . import entry
+from . import cache, entry
+from .digest import digest_of
 from .program import Program
 
 ndarray = np.ndarray
@@ -65,7 +66,9 @@ class Lowered:
         with self._making:
             if self._program is None:
                 outputs = [a.type for a in self.traced.outputs]
-                self._program = Program(lambda: self.graph, self.types, outputs, None, self.times)
+                found = None if cache.folder() is None else digest_of(self.traced)
+                key, constants = found or (None, [])
+                self._program = Program(lambda: self.graph, self.types, outputs, key, constants, self.times)
             return self._program
 
     @property

@@ -7,21 +7,25 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, WengertError
 from ..graph.graph import Graph
 from ..graph.nodes import Var
 from ..graph.types import ArrayType, Dim
+from . import cache
 from .arrays import Memory
+from .compiled import Compiled, Constant
+from .digest import digest_of_text
 from .library import blas_address
 from .llvm import CALLED_BACK, Emitter
 from .loader import Code
-from .loops import Buffer, text
+from .loops import Buffer
 from .lower import Lowering
 from .memory import plan
+from .parts import listing
 
 DETAILS = 8
 ALIGN = 64
@@ -32,20 +36,6 @@ _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctyp
 
 
 empty = np.empty
-
-
-class Compiled(NamedTuple):
-    """What is kept of a program for other processes.
-
-    code : the object file. table : what it finds outside, constants as arrays and routines by name.
-    memory : bytes of the arena. callbacks : operations that NumPy computes. long : whether it runs for long.
-    """
-
-    code: bytes
-    table: tuple[Any, ...]
-    memory: int
-    callbacks: tuple[str, ...]
-    long: bool
 
 
 class Written:
@@ -69,7 +59,8 @@ class Written:
         self.memory = plan(e.buffers)
         emitter = Emitter(e, len(inputs), len(outputs))
         self.llvm = emitter.module()
-        self.table = tuple([_constant(x) if isinstance(x, Buffer) else x for x in emitter.table])
+        self.text = digest_of_text(self.llvm)
+        self.table = tuple([_constant(e, x) if isinstance(x, Buffer) else x for x in emitter.table])
         self.callbacks = tuple(sorted({node.primitive.name for node, _, _ in e.calls}))
 
 
@@ -79,15 +70,16 @@ class Program:
     Parameters
     ----------
     graph : what makes the optimised static graph, with shapes that are known (inside it, lengths of `while_loop`
-        records may not be). It is called only if the loop nests are needed.
+        records may not be). It is called only if the program is not in the cache, or its loop nests are needed.
     inputs, outputs : its types.
-    compiled : what was kept of it, to be loaded in place of compiling.
-    times : seconds of the stages are entered here: "lowering", "LLVM", "loading".
+    key, constants : digest of what `graph` makes it from, and the arrays in that; None if there is no digest.
+    times : seconds of the stages are entered here: "lowering", "LLVM" or "cache", "loading".
 
     Attributes
     ----------
     loops : the loop nests as text. llvm : the LLVM text. memory : bytes of the arena.
     callbacks : names of the operations without native code. long : whether it is worth releasing the lock.
+    cached : whether it came from the cache.
 
     Raises
     ------
@@ -96,7 +88,7 @@ class Program:
 
     def __init__(
         self, graph: Callable[[], Graph], inputs: Sequence[ArrayType], outputs: Sequence[ArrayType],
-        compiled: Compiled | None = None, times: dict[str, float] | None = None,
+        key: str | None = None, constants: Sequence[Any] = (), times: dict[str, float] | None = None,
     ) -> None:  # fmt: skip
         for t in (*inputs, *outputs):
             if any(isinstance(n, Dim) for n in t.shape) or t.dtype.kind not in "biufc":
@@ -106,16 +98,11 @@ class Program:
         self.outputs = list(outputs)
         self._written: Written | None = None
         self._writing = threading.RLock()
-        times = {} if times is None else times
+        self.times = {} if times is None else times
+        compiled = self._cached(key, constants)
+        self.cached = compiled is not None
         if compiled is None:
-            from . import engine  # llvmlite takes time to import
-
-            start = time.perf_counter()
-            written = self.written
-            middle = time.perf_counter()
-            code = engine.compile(written.llvm)
-            compiled = Compiled(code, written.table, written.memory, written.callbacks, work(graph()) > LONG)
-            times["lowering"], times["LLVM"] = middle - start, time.perf_counter() - middle
+            compiled = self._compile(key, constants)
         self.compiled = compiled
         self.memory, self.callbacks, self.long = compiled.memory, list(compiled.callbacks), compiled.long
         start = time.perf_counter()
@@ -125,7 +112,7 @@ class Program:
         table = (ctypes.c_void_p * max(len(compiled.table), 1)).from_address(self.code.table)
         for place, outside in enumerate(compiled.table):
             table[place] = self._address(outside)
-        times["loading"] = time.perf_counter() - start
+        self.times["loading"] = time.perf_counter() - start
         self._entry = _ENTRY(self.address)
         self._errors = threading.local()
         self._arenas: list[Any] = []
@@ -134,9 +121,36 @@ class Program:
         self._pointers = ctypes.c_void_p * (len(self.inputs) + len(self.outputs))
         self.raises = self._raise
 
+    def _cached(self, key: str | None, constants: Sequence[Any]) -> Compiled | None:
+        """The program from the cache; by its LLVM text if there is no digest of what that is made from."""
+        if cache.folder() is None:
+            return None
+        if key is None:
+            key = self.written.text
+        start = time.perf_counter()
+        found = cache.load(key, constants)
+        if found is None:
+            return None
+        self.times["cache"] = time.perf_counter() - start
+        if found.callbacks and found.text != self.written.text:  # which operation is called back is told by a number
+            return None
+        return found
+
+    def _compile(self, key: str | None, constants: Sequence[Any]) -> Compiled:
+        from . import engine  # llvmlite takes time to import
+
+        written = self.written
+        start = time.perf_counter()
+        code = engine.compile(written.llvm)
+        self.times["LLVM"] = time.perf_counter() - start
+        long = work(self._graph()) > LONG
+        made = Compiled(code, written.table, written.memory, written.callbacks, long, written.text)
+        cache.store(key or written.text, made, constants)
+        return made
+
     def _address(self, outside: Any) -> int | None:
-        if isinstance(outside, np.ndarray):
-            return outside.ctypes.data
+        if isinstance(outside, Constant):
+            return outside.array.ctypes.data  # type: ignore[no-any-return]
         return ctypes.cast(self._back, ctypes.c_void_p).value if outside == "python" else blas_address(outside)
 
     @property
@@ -144,7 +158,10 @@ class Program:
         """The loop nests, which a program from the cache does not need to run."""
         with self._writing:
             if self._written is None:
-                self._written = Written(self._graph())
+                graph = self._graph()
+                start = time.perf_counter()
+                self._written = Written(graph)
+                self.times["lowering"] = time.perf_counter() - start
             return self._written
 
     @property
@@ -157,7 +174,7 @@ class Program:
 
     @property
     def loops(self) -> str:
-        return text(self.lowering.root)
+        return listing(self.lowering)
 
     @property
     def assembly(self) -> str:
@@ -189,6 +206,8 @@ class Program:
             raise error
         if code < 0:
             raise MemoryError("a record of a while_loop did not fit into memory")
+        if self.written.text != self.compiled.text:  # of the cache, by another order of operations
+            raise WengertError(f"compiled code left with error {code}", "call the function without jit to see it")
         raise self.lowering.sites[code - 1](list((ctypes.c_int64 * DETAILS).from_address(details)))
 
     def _called_back(self, site: int, places: int, extents: int) -> int:
@@ -216,9 +235,13 @@ class Program:
         return 0
 
 
-def _constant(buffer: Buffer) -> Any:
-    """A copy of a constant's memory."""
-    return np.frombuffer(bytearray(ctypes.string_at(buffer.place, buffer.bytes)), buffer.dtype)
+def _constant(e: Lowering, buffer: Buffer) -> Constant:
+    """What a constant's memory holds, with the array of the graph that it comes from if it is one as it stands."""
+    array = np.frombuffer(bytearray(ctypes.string_at(buffer.place, buffer.bytes)), buffer.dtype)
+    value = next((getattr(owner, "value", None) for owner, b in e.kept if b is buffer), None)
+    if isinstance(value, np.ndarray) and value.dtype == buffer.dtype and value.size == buffer.size:
+        return Constant(array, value)
+    return Constant(array, None)
 
 
 def _view(address: int | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
