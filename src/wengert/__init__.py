@@ -22,6 +22,7 @@ from .transforms.define_by_run import graph_of as graph
 from .transforms.forward import jvp
 from .transforms.grad import grad, value_and_grad, vjp
 from .transforms.jacobian import hessian, hvp, jacobian
+from .transforms.jet import jet
 from .transforms.linearize import linear_transpose, linearize
 from .transforms.trace import call as _call
 from .transforms.trace import trace
@@ -55,6 +56,7 @@ __all__ = [
     "hessian",
     "hvp",
     "jacobian",
+    "jet",
     "jit",
     "jvp",
     "linear_transpose",

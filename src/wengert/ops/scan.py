@@ -162,9 +162,10 @@ class Scan(Loop):
         ]
         body = rearranged(graph, order, out_order)
         init = self.parts(tangents)[1]
+        zeros = getattr(jvp_graph, "zeros", zeros_like)
         full = list(tangents)
         full[self.consts : self.consts + n] = [
-            zeros_like(p) if m and t is None else t
+            zeros(p) if m and t is None else t
             for p, t, m in zip(self.parts(primals)[1], init, moving, strict=True)
         ]
         everything = [*primals, *[t for t, f in zip(full, flags, strict=True) if f]]

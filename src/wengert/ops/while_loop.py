@@ -194,7 +194,8 @@ class While(Loop):
         )
         c, consts, init = self.parts(primals)
         _, const_tangents, init_tangents = self.parts(tangents)
-        pushed = [zeros_like(p) if t is None else t for p, t, m in zip(init, init_tangents, moving, strict=True) if m]
+        zeros = getattr(jvp_graph, "zeros", zeros_like)
+        pushed = [zeros(p) if t is None else t for p, t, m in zip(init, init_tangents, moving, strict=True) if m]
         instance = While(cond, body, self.cond_consts, b + sum(moving_consts), self.length)
         results = list(bind(instance, *c, *consts, *pick(const_tangents, moving_consts), *init, *pushed))
         alive = [results.pop(n + sum(moving))] if self.length is not None else []
