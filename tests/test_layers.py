@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("numpy", "transforms"),
     ("passes",),
     ("native",),
-    ("nn", "optim", "solve", "random", "view", "bridges", "distributed", "testing"),
+    ("nn", "optim", "solve", "random", "view", "bridges", "distributed", "testing", "debug", "sparse"),
     ("__init__",),
     ("demo",),
     ("cli",),

@@ -1,6 +1,7 @@
 """wengert: differentiate and compile NumPy-style Python through an explicit computational graph."""
 
-from . import errors, numpy, testing
+from . import debug, errors, numpy, testing
+from .debug import trace_nan, why_zero
 from .graph.graph import Graph
 from .graph.nodes import Const, Node, Var
 from .graph.primitive import Primitive
@@ -12,10 +13,13 @@ from .numpy import methods as _methods
 from .ops.cut import stop_gradient
 from .passes import explain as _explain
 from .passes import optimize
-from .settings import settings
 from .passes.accounting import cost as _cost
 from .passes.accounting import memory_report as _memory_report
+from .settings import settings
+from .sparse import sparse_hessian, sparse_jacobian, sparsity
+from .transforms.checkpoint import checkpoint
 from .transforms.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
+from .transforms.custom import custom_jvp, custom_vjp
 from .transforms.define_by_run import backward as _backward
 from .transforms.define_by_run import constant, variable
 from .transforms.define_by_run import graph_of as graph
@@ -34,10 +38,10 @@ __version__ = "0.1.0.dev0"
 _methods.attach(backward=_backward)
 _attach_view()
 Graph.explain = _explain  # type: ignore[attr-defined]
-Graph.__call__ = _call  # type: ignore[method-assign]
-
 Graph.cost = _cost  # type: ignore[attr-defined]
 Graph.memory_report = _memory_report  # type: ignore[attr-defined]
+Graph.__call__ = _call  # type: ignore[method-assign]
+
 __all__ = [
     "ArrayType",
     "Const",
@@ -47,8 +51,12 @@ __all__ = [
     "Tensor",
     "Var",
     "associative_scan",
+    "checkpoint",
     "cond",
     "constant",
+    "custom_jvp",
+    "custom_vjp",
+    "debug",
     "errors",
     "fori_loop",
     "grad",
@@ -66,14 +74,19 @@ __all__ = [
     "optimize",
     "scan",
     "settings",
+    "sparse_hessian",
+    "sparse_jacobian",
+    "sparsity",
     "stop_gradient",
     "switch",
     "testing",
     "trace",
+    "trace_nan",
     "value_and_grad",
     "variable",
     "verify",
     "vjp",
     "vmap",
     "while_loop",
+    "why_zero",
 ]

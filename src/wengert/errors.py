@@ -317,6 +317,157 @@ class RegistrationError(WengertError, TypeError):
     """
 
 
+class SparsityError(WengertError, ValueError):
+    """A sparse derivative of a function that has no fixed pattern, or none with zeros enough.
+
+    Failing::
+
+        wg.sparse_jacobian(lambda x: x[x > 0] ** 2)(np.array([1.0, -1.0]))
+
+    Repaired::
+
+        wg.sparse_jacobian(lambda x: np.where(x > 0, x, 0) ** 2)(np.array([1.0, -1.0]))
+    """
+
+
+class NonFiniteError(WengertError, FloatingPointError):
+    """A NaN or an infinity was made, in a value or in a derivative, while `wg.debug.nans()` was looking.
+
+    Failing::
+
+        with wg.debug.nans():
+            wg.grad(lambda x: np.sum(np.log(x)))(np.array([1.0, 0.0]))
+
+    Repaired::
+
+        with wg.debug.nans():
+            wg.grad(lambda x: np.sum(np.log(np.maximum(x, 1e-9))))(np.array([1.0, 0.0]))
+    """
+
+
+class RuleMissingError(WengertError, TypeError):
+    """A derivative of a `custom_jvp` or `custom_vjp` function for which no rule was defined.
+
+    Failing::
+
+        soft = wg.custom_jvp(lambda x: np.log(1 + np.exp(x)))
+        wg.grad(soft)(1.0)
+
+    Repaired::
+
+        soft = wg.custom_jvp(lambda x: np.log(1 + np.exp(x)))
+        soft.defjvp(lambda x, t: (soft(*x), t[0] / (1 + np.exp(-x[0]))))
+        wg.grad(soft)(1.0)
+    """
+
+
+class RuleStructureError(TreeMismatchError):
+    """A custom rule that returns other containers than its function's arguments or results need.
+
+    Failing::
+
+        cube = wg.custom_vjp(lambda x: x**3)
+        cube.defvjp(lambda x: (x**3, x), lambda x, ct: 3 * x**2 * ct)
+        wg.grad(cube)(1.0)
+
+    Repaired::
+
+        cube = wg.custom_vjp(lambda x: x**3)
+        cube.defvjp(lambda x: (x**3, x), lambda x, ct: (3 * x**2 * ct,))
+        wg.grad(cube)(1.0)
+    """
+
+
+class RuleShapeError(ShapeError):
+    """A custom rule that returns a derivative of another shape than the value it belongs to.
+
+    Failing::
+
+        total = wg.custom_vjp(lambda x: np.sum(x**2))
+        total.defvjp(lambda x: (np.sum(x**2), x), lambda x, ct: (2 * ct,))
+        wg.grad(total)(np.ones(3))
+
+    Repaired::
+
+        total = wg.custom_vjp(lambda x: np.sum(x**2))
+        total.defvjp(lambda x: (np.sum(x**2), x), lambda x, ct: (2 * ct * x,))
+        wg.grad(total)(np.ones(3))
+    """
+
+
+class RuleDtypeError(DtypeError):
+    """A custom rule that returns a derivative of another dtype than the value it belongs to.
+
+    Failing::
+
+        twice = wg.custom_jvp(lambda x: 2 * x)
+        twice.defjvp(lambda x, t: (2 * x[0], np.array([2.0]) * t[0]))
+        wg.jvp(twice, (np.ones(1, "float32"),), (np.ones(1, "float32"),))
+
+    Repaired::
+
+        twice = wg.custom_jvp(lambda x: 2 * x)
+        twice.defjvp(lambda x, t: (2 * x[0], 2.0 * t[0]))
+        wg.jvp(twice, (np.ones(1, "float32"),), (np.ones(1, "float32"),))
+    """
+
+
+class WrongRuleError(WengertError, ArithmeticError):
+    """A custom rule whose derivative is not the slope of its function, or not what its other rule gives.
+
+    Failing::
+
+        sine = wg.custom_jvp(np.sin)
+        sine.defjvp(lambda x, t: (np.sin(x[0]), -np.cos(x[0]) * t[0]))
+        wg.grad(sine)(1.0)
+
+    Repaired::
+
+        sine = wg.custom_jvp(np.sin)
+        sine.defjvp(lambda x, t: (np.sin(x[0]), np.cos(x[0]) * t[0]))
+        wg.grad(sine)(1.0)
+    """
+
+
+class CapturedValueError(WengertError, RuntimeError):
+    """A function with a derivative of its own that uses a differentiated or batched value from its surroundings.
+
+    Failing::
+
+        def loss(w):
+            scaled = wg.custom_jvp(lambda x: w * x)
+            scaled.defjvp(lambda x, t: (w * x[0], w * t[0]))
+            return scaled(w)
+
+        wg.grad(loss)(2.0)
+
+    Repaired::
+
+        scaled = wg.custom_jvp(lambda w, x: w * x)
+        scaled.defjvp(lambda x, t: (x[0] * x[1], x[0] * t[1] + x[1] * t[0]))
+        wg.grad(lambda w: scaled(w, w))(2.0)
+    """
+
+
+class OpaqueResultError(WengertError, TypeError):
+    """Opaque code that returned something else than its `result=` says.
+
+    Failing::
+
+        import numpy
+
+        total = wg.opaque(numpy.sum)
+        wg.jit(lambda x: total(x) + 1)(np.ones(3))
+
+    Repaired::
+
+        import numpy
+
+        total = wg.opaque(numpy.sum, result=lambda x: wg.ArrayType((), x.dtype))
+        wg.jit(lambda x: total(x) + 1)(np.ones(3))
+    """
+
+
 class DegenerateWarning(UserWarning):
     """A derivative depends on an arbitrary choice of vectors for equal eigenvalues or singular values.
 

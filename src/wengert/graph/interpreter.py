@@ -10,27 +10,32 @@ another, which keeps the perturbations of nested derivatives apart.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from ..errors import LeakedTensorError
+from ..errors import CapturedValueError, LeakedTensorError
+from ..settings import unusual
 from .primitive import Primitive
 from .tensor import Tensor
 from .types import ArrayType, type_of
 
 
 class _State(threading.local):
-    """Per thread: the interpreters at work, outermost first."""
+    """Per thread: the interpreters at work, outermost first, and what looks at every result (`wengert.debug`)."""
 
     def __init__(self) -> None:
         self.stack: list[Interpreter] = []
+        self.watch: Any = None
 
 
 state = _State()
 always_at_work: list[Interpreter] = []
 """Interpreters that stand on no stack: that of `wg.variable`."""
+shadowing = threading.Lock()
 
 
 class Interpreter:
@@ -38,7 +43,7 @@ class Interpreter:
 
     `symbolic` interpreters have no numbers, so that `bool(t)` is an error. `done` is 0 while an operation may go
     straight to `apply`; its lowest bit is set on leaving (a tensor met afterwards has leaked), and 2 is added for
-    each branch or loop body being traced above (see `Stage`).
+    each branch or loop body being traced above (see `Stage`), and for a watch.
     """
 
     symbolic = False
@@ -49,7 +54,7 @@ class Interpreter:
 
     def __init__(self) -> None:
         self.level = state.stack[-1].level + 1 if state.stack else 1
-        self.done = 0
+        self.done = 0 if state.watch is None else 2
 
     def __enter__(self) -> Any:
         self.level = state.stack[-1].level + 1 if state.stack else 1
@@ -94,6 +99,20 @@ class Interpreter:
             value = value.value
         return value
 
+    def check_captured(self, outs: Any) -> None:
+        """Raise if results of a function with its own derivative hang on values of this level or above.
+
+        The function gets values of lower levels; these it must have taken from its surroundings, and no rule tells
+        how it depends on them.
+        """
+        for out in outs:
+            if out.__class__ is Tensor and out.note is not None and out.interpreter.level >= self.level:
+                raise CapturedValueError(
+                    f"a function with a derivative of its own uses a {out.interpreter.noun} from its surroundings, on "
+                    f"which its result of type {out.type} depends",
+                    "pass that value as an argument",
+                )
+
     def check_alive(self, tensor: Tensor) -> None:
         """Raise for a tensor whose trace has ended and which has no value of its own."""
         if self.done & 1 and self.concrete(tensor) is None:
@@ -126,6 +145,8 @@ def bind(primitive: Primitive, *operands: Any) -> Any:
         body = next((i for i in reversed(state.stack) if i.inside), None)
         if body is not None and body.level > top.level:
             return body.apply(primitive, operands)
+        if state.watch is not None:
+            return state.watch.around(top, primitive, operands)
     return top.apply(primitive, operands)
 
 
@@ -135,6 +156,25 @@ def _settle(value: Any) -> Any:
         value.interpreter.check_alive(value)
         value = value.value
     return value
+
+
+@contextmanager
+def watching(watch: Any) -> Iterator[None]:
+    """Have `watch` look at every result of this thread. Without a watch nothing asks for one."""
+    before, state.watch = state.watch, watch
+    watched = (*always_at_work, *state.stack)
+    with shadowing:
+        for interpreter in watched:
+            interpreter.done += 2
+        unusual.value += 1
+    try:
+        yield
+    finally:
+        state.watch = before
+        with shadowing:
+            for interpreter in watched:
+                interpreter.done -= 2
+            unusual.value -= 1
 
 
 def is_traced(value: Any) -> bool:

@@ -23,7 +23,7 @@ class Var:
     need are kept by the nodes, so that an edge costs no memory of its own. `gradient` is filled by `backward`.
     """
 
-    __slots__ = ("dtype", "gradient", "index", "name", "node", "shape", "used", "value", "weak")
+    __slots__ = ("cuts", "dtype", "gradient", "index", "name", "node", "shape", "used", "value", "weak")
 
     name: str
     weak: bool

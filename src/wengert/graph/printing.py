@@ -201,7 +201,8 @@ class Printer:
         comment = "" if node.source is None else ("gradient of " if node.backward else "") + str(node.source)
         if node.backward and node.source is None:
             comment = "gradient"
-        self.add(f"{indent}{targets} = {node.primitive.name}({', '.join(arguments)})", comment)
+        left = f"{targets} = " if targets else ""
+        self.add(f"{indent}{left}{node.primitive.name}({', '.join(arguments)})", comment)
         if nested:
             for label, inner in node.subgraphs:
                 self.add(f"{indent}  {label}:")

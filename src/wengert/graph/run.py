@@ -46,7 +46,8 @@ def _write(graph: Graph) -> Callable[..., tuple[Any, ...]]:
         if target is not None:
             operands += f", out={names[target]}"
         targets = ", ".join(name(var) for var in node.outputs or ())
-        lines.append(f"    {targets}{',' if node.primitive.multiple else ''} = {key}({operands})")
+        left = f"{targets}{',' if node.primitive.multiple else ''} = " if targets else ""
+        lines.append(f"    {left}{key}({operands})")
         if dead:
             lines.append(f"    del {', '.join(names[v] for v in dead)}")
     results = "".join(f"{name(atom)}, " for atom in graph.outputs)

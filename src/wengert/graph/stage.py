@@ -6,7 +6,6 @@ Loops and branches are built of staged functions too, so this stands below the o
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,15 +14,15 @@ import numpy as np
 from .. import source
 from ..errors import WengertError
 from ..source import Source
+from .effects import effectful
 from .graph import Graph
-from .interpreter import Interpreter, always_at_work, bind, shadowing, state, type_of_value
+from .interpreter import Interpreter, always_at_work, bind, is_traced, shadowing, state, type_of_value
 from .lifetimes import last_uses
 from .nodes import Atom, Const, Node, Var
 from .primitive import Primitive
 from .tensor import Tensor
 from .types import ArrayType
 
-_shadowing = threading.Lock()
 counter = itertools.count()
 """Creation numbers of nodes, shared by all interpreters, so that sorting by them is a topological order."""
 
@@ -67,7 +66,7 @@ class Stage(Interpreter):
     def _shadow(self, change: int) -> None:
         """Send operations on tensors of lower levels through `bind`, which hands them to this stage."""
         if self.inside:
-            with _shadowing:
+            with shadowing:
                 for interpreter in (*always_at_work, *state.stack):
                     if interpreter is not self:
                         interpreter.done += change
@@ -109,6 +108,8 @@ class Stage(Interpreter):
         return self._atoms[key][1]
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
+        if primitive.traced is not None:
+            return primitive.traced(*operands)
         inputs = tuple([self.atom(operand) for operand in operands])
         types = primitive.type(*[atom.type for atom in inputs])
         code, offset = self.place or source.here(3) or (None, 0)
@@ -136,14 +137,16 @@ def stage(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[st
 
 
 def live_nodes(nodes: Sequence[Node], outputs: Sequence[Atom]) -> list[Node]:
-    """The nodes that the outputs depend on, in order."""
+    """The nodes that the outputs depend on, in order, with those that have effects."""
     needed = set(outputs)
     live = []
     for node in reversed(nodes):
-        if not needed.isdisjoint(node.outputs or ()):
+        if not needed.isdisjoint(node.outputs or ()) or effectful(node):
             live.append(node)
             needed.update(node.inputs)
     return live[::-1]
+
+
 def attribute(tensor: Any, node: Node) -> None:
     """Let what was recorded for a node of a graph carry the user's line of that node."""
     while tensor.__class__ is Tensor:
@@ -153,17 +156,16 @@ def attribute(tensor: Any, node: Node) -> None:
         tensor = tensor.value
 
 
-
-
 def evaluate(graph: Graph, *values: Any) -> list[Any]:
     """Run a graph node by node on flat values: arrays, or tensors of any transform.
-    A value is dropped after its last use.
 
     Nodes that this writes into other graphs keep the user's line and stay in the gradient part if they were in it.
+    A value is dropped after its last use.
     """
     if len(values) != len(graph.inputs):
         raise WengertError(f"{graph!r} was called with {len(values)} values", "give one value per input")
     known: dict[Var, Any] = dict(zip(graph.inputs, values, strict=True))
+    watch = state.watch
     writers = [interpreter for interpreter in state.stack if isinstance(interpreter, Stage)]
     before = [(writer.place, writer.backward) for writer in writers]
     try:
@@ -171,15 +173,20 @@ def evaluate(graph: Graph, *values: Any) -> list[Any]:
             for writer, (place, backward) in zip(writers, before, strict=True):
                 writer.place, writer.backward = node.source or place, backward + node.backward
             operands = [known[atom] if isinstance(atom, Var) else atom.value for atom in node.inputs]
-            outs = bind(node.primitive, *operands)
+            if writers and "effect" in node.primitive.facts and not any(map(is_traced, operands)):  # not now
+                outs = writers[-1].apply(node.primitive, tuple(operands))
+            elif watch is None:
+                outs = bind(node.primitive, *operands)
+            else:
+                outs = watch.run(node, operands)
             for var, out in zip(node.outputs or (), outs if node.primitive.multiple else (outs,), strict=True):
                 known[var] = out
-    finally:
-        for writer, (place, backward) in zip(writers, before, strict=True):
                 if out.__class__ is Tensor:
                     attribute(out, node)
             del operands, outs
             for var in dead:
                 known.pop(var)
+    finally:
+        for writer, (place, backward) in zip(writers, before, strict=True):
             writer.place, writer.backward = place, backward
     return [known[atom] if isinstance(atom, Var) else atom.value for atom in graph.outputs]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.effects import effects
 from ..graph.graph import Graph
 from ..graph.interpreter import type_of_value
 from ..graph.primitive import Primitive
@@ -125,6 +126,8 @@ def live_parts(graph: Graph, wanted: Flags, loops: Mapping[int, int]) -> tuple[l
     for j, flag in enumerate(wanted):
         if flag:
             want(j)
+    for node in effects(graph):
+        stack.extend(node.inputs)
     while stack:
         atom = stack.pop()
         if atom in seen:

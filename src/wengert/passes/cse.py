@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..graph.effects import effectful
 from ..graph.graph import Graph
 from ..graph.nodes import Const, Node
 from ..graph.primitive import Primitive
@@ -36,7 +37,7 @@ def cse(graph: Graph) -> Graph:
             keys.reverse()
         key = (number, *keys)
         first = found.get(key)
-        if first is None:
+        if first is None or effectful(node):
             builder.rewire(node, inputs)
             found[key] = node
         else:

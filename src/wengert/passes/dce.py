@@ -1,6 +1,6 @@
 """DCE: what no output depends on is removed (dead code), in loops and branches too.
 
-Shape: analysis backward, then filter. Assumes: operations have no effects.
+Shape: analysis backward, then filter. Assumes: only operations with the fact "effect" have one.
 Guarantees: the same outputs, bit for bit; every input of the whole graph stays. Of a loop, results that nobody reads
 go, with the carries and operands that only they need (a carry that only feeds itself is dead); of a branch, unused
 results and operands that no branch reads. An operation that would have raised and that nobody reads is gone.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..graph.effects import effectful
 from ..graph.graph import Graph
 from ..graph.nodes import Node
 from .build import Builder
@@ -21,7 +22,7 @@ def dce(graph: Graph) -> Graph:
     needed: set[Any] = set(graph.outputs)
     kept: list[tuple[Node, Pruned | None]] = []
     for node in reversed(graph.nodes):
-        if needed.isdisjoint(node.outputs or ()):
+        if needed.isdisjoint(node.outputs or ()) and not effectful(node):
             continue
         if node.primitive.prune is None:
             kept.append((node, None))

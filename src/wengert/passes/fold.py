@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..graph.effects import effectful
 from ..graph.graph import Graph
 from ..graph.nodes import Const, Node, Var
 from .build import Builder, everywhere, known
@@ -39,7 +40,7 @@ def fold(graph: Graph) -> Graph:
 
 def folded(node: Node, inputs: Sequence[Any]) -> list[Const] | None:
     """The results of a node on constants; None if they are not known, too large or left for the run."""
-    if node.primitive.higher_order or not all(known(atom) for atom in inputs):
+    if node.primitive.higher_order or effectful(node) or not all(known(atom) for atom in inputs):
         return None
     types = [var.type for var in node.outputs or ()]
     return computed(node.primitive, inputs, types) if worth_keeping(node.primitive, inputs, types) else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..graph.effects import effectful
 from ..graph.graph import Graph
 from ..graph.nodes import Const, Node, Var
 from ..ops.families import Linear
@@ -71,7 +72,8 @@ def split(body: Graph, count: int, sure: bool) -> Split:
     fixed: set[Any] = set(body.inputs[:count])
     invariant = []
     for node in body.nodes:
-        if all(isinstance(atom, Const) or atom in fixed for atom in node.inputs) and (sure or total(node)):
+        reads_fixed = all(isinstance(atom, Const) or atom in fixed for atom in node.inputs)
+        if reads_fixed and (sure or total(node)) and not effectful(node):
             invariant.append(node)
             fixed.update(node.outputs or ())
     moved: dict[Node, bool] = {}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..errors import NotDifferentiableError, WengertError
+from ..graph.effects import effectful, effects
 from ..graph.graph import Graph
 from ..graph.interpreter import Interpreter, always_at_work, bind, is_traced, state, type_of_value
 from ..graph.nodes import Const, Node, Var
@@ -33,6 +34,7 @@ from ..settings import settings
 from ..source import here, internal_file, is_internal
 from .blocks import LARGE, take_run, walk_blocks
 from .complaints import explain
+from .cuts import note_cut
 from .linear import derived_vjp
 
 new = object.__new__
@@ -105,7 +107,11 @@ class Record(Interpreter):
                     raise
                 except (ValueError, TypeError, IndexError) as error:
                     raise explain(primitive, values, error) from error
-                return out if mask else self.constant(out)
+                if not mask:
+                    return self.constant(out)
+                if self.level == 0 and "effect" not in primitive.facts:
+                    note_cut(primitive, inputs)
+                return out
             if primitive.higher_order:
                 return self.apply_higher_order(primitive, values, inputs, mask)
             pullback = primitive.pullbacks[mask] = pullback_of(primitive, mask)
@@ -135,6 +141,8 @@ class Record(Interpreter):
             return self.outputs_of(node, out, types)
         dtype = out.dtype
         if dtype.kind not in "fc":
+            if self.level == 0:
+                note_cut(primitive, inputs)
             return out
         saved = pullback[0](values, out)
         if literal and saved:
@@ -197,6 +205,8 @@ class Record(Interpreter):
         """Loops and branches: run the forward part, which hands out what the backward part will read."""
         needed = [bool(mask >> k & 1) for k in range(len(values))]
         outs, residuals = primitive.forward_pass(values, needed, split_graph)
+        if "custom" in primitive.facts:
+            self.check_captured(outs)
         types = tuple([type_of_value(value) for value in outs])
         code, offset = here(3) or (None, 0)
         rule = higher_order_pullback(primitive, needed)
@@ -228,9 +238,10 @@ class Record(Interpreter):
         gradients on the edges in between; `create_graph` computes with recorded tensors.
         """
         symbolic = [i for i in state.stack if isinstance(i, Stage)]
-        times: Any = strong_multiply if symbolic and settings.strong_zero else None
+        times: Any = strong_multiply if (symbolic or state.watch) and settings.strong_zero else None
         record = self if create_graph else None
-        for interpreter in symbolic:
+        watched = [] if state.watch is None else [state.watch]
+        for interpreter in (*symbolic, *watched):
             interpreter.backward += 1
         try:
             with np.errstate(all="ignore"):
@@ -238,9 +249,11 @@ class Record(Interpreter):
                 if times is None and settings.strong_zero and any(map(has_nan, found.values())):
                     found = walk_back(seeds, strong_multiply, symbolic, keep, record)
         finally:
-            for interpreter in symbolic:
+            for interpreter in (*symbolic, *watched):
                 interpreter.backward -= 1
                 interpreter.place = None
+            for watch in watched:
+                watch.rule = ""
         return found
 
 
@@ -323,7 +336,8 @@ def walk_back(
     leaves: dict[Var, Any] = {}
     between: dict[tuple[Node, int], Var] = {}
     heap: list[tuple[int, Node]] = []  # pending nodes by negative creation number: the latest comes first
-    plain = record is None and not keep and not stages
+    watch = state.watch
+    plain = record is None and not keep and not stages and watch is None
     arrivals: Any = seeds
     while True:
         for var, ct in arrivals:
@@ -366,8 +380,12 @@ def walk_back(
         if keep or stages or node.rule is None:
             prepare(node, ct, keep, between, stages)
         saved = node.saved if record is None else rebuilt(record, node)
+        if watch is not None:
+            watch.place, watch.rule = node.source, node.primitive.name
         inputs = node.inputs
         arrivals = zip(inputs, node.rule(ct, saved, inputs, times))  # noqa: B905
+        if watch is not None:
+            arrivals = watch.pulled(node, ct, saved, list(arrivals))
 
 
 def prepare(node: Node, ct: Any, keep: bool, between: dict[tuple[Node, int], Var], stages: Sequence[Stage]) -> None:
@@ -431,6 +449,16 @@ def higher_order_pullback(primitive: Any, needed: Sequence[bool]) -> Callable[..
     return apply
 
 
+def reversed_at_zero(primitive: Any, operands: Sequence[Any], linear: Sequence[bool], cts: Sequence[Any]) -> Any:
+    """The transpose of a loop, branch or call in operands in which it is linear (given as edges): its derivative at 0."""
+    values = [np.zeros(x.shape, x.dtype) if flag else x for x, flag in zip(operands, linear, strict=True)]
+    saved = primitive.forward_pass(values, linear, split_graph)[1]
+    return primitive.backward_pass(cts, values, saved, linear, vjp_graph)
+
+
+vocabulary.reversed = reversed_at_zero
+
+
 def joint_graph(graph: Graph, needed: Sequence[bool], arriving: Sequence[bool]) -> Graph:
     """From inputs and the cotangents of the arriving outputs to all outputs and the cotangents of the needed inputs."""
     types = [var.type for var in graph.inputs]
@@ -460,23 +488,43 @@ def joint_graph(graph: Graph, needed: Sequence[bool], arriving: Sequence[bool]) 
     return stage(run, [*types, *ct_types], names, name=f"gradient of {graph.name}")[0]
 
 
+def quiet(joint: Graph, count: int) -> Sequence[Node]:
+    """The nodes of a joint graph without the effects of its forward part, which has had them already."""
+    if not effects(joint):
+        return joint.nodes
+    late: set[Any] = set(joint.inputs[count:])
+    kept = []
+    for node in joint.nodes:
+        if not late.isdisjoint(node.inputs):
+            late.update(node.outputs or ())
+        elif effectful(node):
+            continue
+        kept.append(node)
+    return kept
+
+
 def vjp_graph(graph: Graph, needed: Sequence[bool], arriving: Sequence[bool]) -> Graph:
     """From inputs and the cotangents of the arriving outputs to the cotangents of the needed inputs."""
 
     def make() -> Graph:
         joint = joint_graph(graph, needed, arriving)
         outputs = joint.outputs[len(graph.outputs) :]
-        return joint.replace(nodes=live_nodes(joint.nodes, outputs), outputs=outputs)
+        return joint.replace(nodes=live_nodes(quiet(joint, len(graph.inputs)), outputs), outputs=outputs)
 
     return graph.cached(("vjp", tuple(needed), tuple(arriving)), make)  # type: ignore[no-any-return]
 
 
 def split_graph(
-    graph: Graph, needed: Sequence[bool], arriving: Sequence[bool], available: Sequence[bool], redo: bool = True
+    graph: Graph,
+    needed: Sequence[bool],
+    arriving: Sequence[bool],
+    available: Sequence[bool],
+    redo: bool | Callable[[Node], bool] = True,
 ) -> tuple[Graph, Graph, list[int | None]]:
     """A graph's reverse mode in two parts.
 
-    What is computed of available inputs alone is computed again in the backward part, unless `redo` is False.
+    What is computed of available inputs alone is computed again in the backward part, unless `redo` is False. Where
+    `redo` is a policy, everything is but the results of the nodes for which it is true.
 
     Returns
     -------
@@ -493,7 +541,8 @@ def split_graph(
         position = {var: k for k, var in enumerate(joint.inputs[:count])}
         producer = joint.producers()
         # Inputs that are available, and what is computed of these alone.
-        fixed = {var for var, k in position.items() if redo and available[k]}
+        fixed = {var for var, k in position.items() if redo is True and available[k]}
+        keeps = redo if callable(redo) else lambda node: True
         late_nodes = []
         for node in joint.nodes:
             reads = [atom for atom in node.inputs if isinstance(atom, Var)]
@@ -514,7 +563,7 @@ def split_graph(
             # The record of an inner while loop has another length in every step and cannot be stacked: the inner
             # loop runs again.
             ragged = any(isinstance(n, Dim) for n in var.shape)
-            if node is not None and (ragged or var in fixed or "rearranging" in node.primitive.facts):
+            if node is not None and (ragged or var in fixed or "rearranging" in node.primitive.facts or not keeps(node)):
                 if node not in again:  # cheaper to do again than to keep
                     again.add(node)
                     wanted.extend(node.inputs)
