@@ -8,7 +8,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 MEDIUM = 2500
-"""Lines of LLVM text beyond which straight-line code is not searched for vectors, which takes LLVM seconds."""
+"""Lines of LLVM text of the longest function beyond which straight-line code is not searched for vectors, which takes LLVM seconds."""
 LARGE = 8000
 """Lines beyond which everything is optimised less, so that compiling stays quick."""
 
@@ -35,7 +35,7 @@ def machine(level: int = 2) -> Any:
 
 def optimised(text: str) -> tuple[Any, Any]:
     """The code generator and the module after LLVM's own passes, for a module given as text."""
-    lines = text.count("\n")
+    lines = max((part.count("\n") for part in text.split("\ndefine ")), default=0)
     level = 1 if lines > LARGE else 2 if lines > MEDIUM else 3
     target = machine(min(level, 2))
     module = llvm.parse_assembly(text)

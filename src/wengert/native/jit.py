@@ -19,7 +19,7 @@ from ..graph.stage import evaluate
 from ..graph.tensor import Tensor
 from ..graph.trees import flatten, unflatten
 from ..graph.types import PYTHON_NUMBERS, WEAK_SAMPLES, ArrayType
-from ..passes import optimize
+from ..passes import NATIVE, optimize
 from ..settings import settings, unusual
 from ..transforms.trace import trace
 from . import cache, entry
@@ -57,7 +57,7 @@ class Lowered:
         with self._making:
             if self._graph is None:
                 with self._timed("passes"):
-                    self._graph = optimize(self.traced)
+                    self._graph = optimize(self.traced, NATIVE)
             return self._graph
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop, Repeat, Store, Value, Write
+from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop, Repeat, Run, Store, Value, Write
 
 TYPES = {"f64": "double", "f32": "float", "bool": "i1"} | {f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)}
 BINARY = {
@@ -48,6 +50,19 @@ def stored(dtype: str) -> str:
     return "i8" if dtype == "bool" else TYPES[dtype]
 
 
+class Spread(NamedTuple):
+    """Where the arrays of a column are: pointers that the distances count from, and tables of what varies.
+
+    None: the distance is start + k * step. One: distances. Two: which base of those stored at `choice`, and distances.
+    """
+
+    bases: list[str]
+    tables: list[list[int]]
+    choice: str = ""
+    start: int = 0
+    step: int = 0
+
+
 class Emitter:
     """Writes the LLVM text of a program.
 
@@ -56,14 +71,18 @@ class Emitter:
     name of a library routine, or "python" for the way back to Python.
     """
 
-    def __init__(self, builder: Builder, inputs: int, outputs: int) -> None:
+    def __init__(self, builder: Builder, inputs: int, outputs: int, caller: Emitter | None = None) -> None:
         self.builder = builder
         self.lines: list[str] = []
         self.entry: list[str] = []
-        self.declared: set[str] = set()
+        self.cells: dict[int, str] = {}
         self.count = 0
-        self.table: dict[Buffer | str, int] = {}
         self.pointers = inputs + outputs
+        # What functions of a program have in common.
+        self.declared: set[str] = set() if caller is None else caller.declared
+        self.table: dict[Buffer | str, int] = {} if caller is None else caller.table
+        self.written: dict[Any, str] = {} if caller is None else caller.written
+        self.globals: list[str] = [] if caller is None else caller.globals
 
     def fresh(self, stem: str = "t") -> str:
         self.count += 1
@@ -306,10 +325,85 @@ class Emitter:
         self.emit(f"  %{n}.fine = icmp eq i64 %{n}.rc, 0\n  br i1 %{n}.fine, label %{n}.end, label %{n}.bad\n{n}.bad:")
         self.emit(f"  store i64 {CALLED_BACK}, ptr %code\n  br label %exit\n{n}.end:")
 
+    def on_run(self, s: Run) -> None:
+        """Calls of a function; several are a loop, with a table of places where they are not evenly spaced."""
+        if s.function not in self.written:
+            self.written[s.function] = ""  # in its place before the functions that it calls
+            emitter = Emitter(s.function.lowering, s.function.pointers, 0, self)
+            self.written[s.function] = emitter.function(s.function.name)
+        n = self.fresh("R")
+        count = len(s.rows)
+        scratch = self.pointer(s.scratch.buffer, Value("const", (0,), "i64", 0))
+        columns: list[Any] = []
+        for column in zip(*s.rows, strict=True):
+            if len({(x.buffer, x.offset) for x in column}) == 1:
+                columns.append(self.pointer(column[0].buffer, self.builder.lift(column[0].offset, "i64")))
+            else:
+                columns.append(self.spread(column))
+        tables = [numbers for column in columns if not isinstance(column, str) for numbers in column.tables]
+        if tables:
+            rows = f"@rows{len(self.globals)}"
+            kind_of = f"[{count * len(tables)} x i64]"
+            numbers = ", ".join(f"i64 {t[k]}" for k in range(count) for t in tables)
+            self.globals.append(f"{rows} = internal unnamed_addr constant {kind_of} [{numbers}]")
+        if count > 1:
+            self.emit(f"  br label %{n}.before\n{n}.before:\n  br label %{n}.head\n{n}.head:")
+            self.emit(f"  %{n}.k = phi i64 [ 0, %{n}.before ], [ %{n}.next, %{n}.latch ]")
+        if tables:
+            self.emit(f"  %{n}.row = mul i64 %{n}.k, {len(tables)}")
+        at = 0
+        for j, column in enumerate(columns):
+            if isinstance(column, str):
+                continue
+            found = []
+            for _ in column.tables:
+                t = f"%{n}.t{at}"
+                self.emit(f"  {t}.at = add i64 %{n}.row, {at}\n  {t}.p = getelementptr i64, ptr {rows}, i64 {t}.at")
+                self.emit(f"  {t} = load i64, ptr {t}.p, !invariant.load !1")
+                found.append(t)
+                at += 1
+            columns[j] = f"%{n}.p{j}"
+            base, offset = column.bases[0], found[-1] if found else f"%{n}.o{j}"
+            if not found:
+                self.emit(f"  {offset}.s = mul i64 %{n}.k, {column.step}")
+                self.emit(f"  {offset} = add i64 {offset}.s, {column.start}")
+            if len(found) > 1:
+                base = f"%{n}.b{j}"
+                self.emit(f"  {base}.p = getelementptr ptr, ptr {column.choice}, i64 {found[0]}")
+                self.emit(f"  {base} = load ptr, ptr {base}.p")
+            self.emit(f"  {columns[j]} = getelementptr i8, ptr {base}, i64 {offset}")
+        passed = "".join(f", ptr {pointer}" for pointer in columns)
+        self.emit(f"  %{n}.rc = call i64 @{s.function.name}(ptr {scratch}, ptr %details{passed})")
+        self.emit(f"  %{n}.fine = icmp eq i64 %{n}.rc, 0")
+        self.emit(f"  br i1 %{n}.fine, label %{n}.latch, label %{n}.bad, !prof !0\n{n}.bad:")
+        self.emit(f"  store i64 %{n}.rc, ptr %code\n  br label %exit\n{n}.latch:")
+        if count > 1:
+            self.emit(f"  %{n}.next = add nuw nsw i64 %{n}.k, 1\n  %{n}.go = icmp slt i64 %{n}.next, {count}")
+            self.emit(f"  br i1 %{n}.go, label %{n}.head, label %{n}.end\n{n}.end:")
+
+    def spread(self, column: Sequence[Any]) -> Spread:
+        """Where the arrays of a column are, as bases and distances from them in bytes."""
+        arena = [x.buffer.kind == "arena" for x in column]
+        owners = list(dict.fromkeys("arena" if a else x.buffer for x, a in zip(column, arena, strict=True)))
+        bases = ["%arena" if owner == "arena" else self.base(owner) for owner in owners]
+        offsets = [x.offset * x.dtype.itemsize + x.buffer.place * a for x, a in zip(column, arena, strict=True)]
+        if len(owners) == 1:
+            step = offsets[1] - offsets[0]
+            if all(b - a == step for a, b in itertools.pairwise(offsets)):
+                return Spread(bases, [], "", offsets[0], step)
+            return Spread(bases, [offsets])
+        choice = "%" + self.fresh("choice")
+        self.alloca(choice, f"[{len(owners)} x ptr]")
+        for k, base in enumerate(bases):
+            self.emit(f"  {choice}.{k} = getelementptr ptr, ptr {choice}, i64 {k}")
+            self.emit(f"  store ptr {base}, ptr {choice}.{k}")
+        which = [owners.index("arena" if a else x.buffer) for x, a in zip(column, arena, strict=True)]
+        return Spread(bases, [which, offsets], choice)
+
     # The whole ----------------------------------------------------------------------------------------
 
-    def module(self) -> str:
-        self.cells: dict[int, str] = {}
+    def function(self, name: str) -> str:
+        """The text of a function of the arena, the details of an error, and the arrays; it returns an error's number."""
         self.block(self.builder.root)
         records = [b for b in self.builder.buffers if b.kind == "record"]
         head = ["  %code = alloca i64", "  store i64 0, ptr %code"]
@@ -321,6 +415,15 @@ class Emitter:
             freed += [f"  %r{r.number}.last = load ptr, ptr %r{r.number}\n  call void @free(ptr %r{r.number}.last)"]
             self.declared.add("declare void @free(ptr)")
         names = "".join(f", ptr noalias %p{k}" for k in range(self.pointers))
+        return "\n".join([
+            f"define internal i64 @{name}(ptr noalias %arena, ptr noalias %details{names}) noinline #0 {{\nentry:",
+            *self.entry, *head, *self.lines, "  br label %exit\nexit:", *freed,
+            "  %result = load i64, ptr %code\n  ret i64 %result\n}",
+        ])  # fmt: skip
+
+    def module(self) -> str:
+        """The text of the program: its functions, and `run`, which takes the arrays as a row of pointers."""
+        body = self.function("body")
         loads = "".join(
             f"  %a{k} = getelementptr ptr, ptr %args, i64 {k}\n  %p{k} = load ptr, ptr %a{k}\n"
             for k in range(self.pointers)
@@ -328,10 +431,7 @@ class Emitter:
         passed = "".join(f", ptr %p{k}" for k in range(self.pointers))
         return "\n".join([
             f"@table = global [{max(len(self.table), 1)} x ptr] zeroinitializer",
-            *sorted(self.declared),
-            f"define internal i64 @body(ptr noalias %arena, ptr noalias %details{names}) noinline #0 {{\nentry:",
-            *self.entry, *head, *self.lines, "  br label %exit\nexit:", *freed,
-            "  %result = load i64, ptr %code\n  ret i64 %result\n}",
+            *self.globals, *sorted(self.declared), *self.written.values(), body,
             f"define i64 @run(ptr %arena, ptr %details, ptr %args) #0 {{\n{loads}"
             f"  %rc = call i64 @body(ptr %arena, ptr %details{passed})\n  ret i64 %rc\n}}",
             'attributes #0 = { nounwind "prefer-vector-width"="512" }',

@@ -137,6 +137,14 @@ class Back(Statement):
     fields = ("site", "buffers", "extents")
 
 
+class Run(Statement):
+    """Calls of a function of the program, one for each row of arrays: its operands and results, in memory. `scratch` is
+    its working memory.
+    """
+
+    fields = ("function", "rows", "scratch")
+
+
 class Builder:
     """Writes statements. The methods named after operations are the protocol of `scalar` and `lowering` rules."""
 
@@ -150,6 +158,7 @@ class Builder:
         self.open: list[list[Buffer]] = []
         self.sites: list[Callable[[Sequence[int]], Exception]] = []
         self.calls: list[Any] = []
+        self.functions: dict[Any, Any] = {}
 
     # Registers -----------------------------------------------------------------------------------------
 
@@ -410,6 +419,8 @@ class Builder:
 
 
 DTYPES = {name: dtype for dtype, name in NATIVE.items()}
+SHOWN = 3
+"""Calls of one function after each other that the text shows."""
 
 
 def text(block: Block, indent: str = "") -> str:
@@ -430,6 +441,11 @@ def text(block: Block, indent: str = "") -> str:
         elif isinstance(s, Branch):
             for k, inner in enumerate(s.blocks):
                 lines += [f"case {s.index} == {k}:", text(inner, "    ")]
+        elif isinstance(s, Run):
+            for row in s.rows[:SHOWN]:
+                lines.append(f"{s.function.name}({', '.join(str(x.buffer) for x in row)})")
+            if len(s.rows) > SHOWN:
+                lines.append(f"... {len(s.rows) - SHOWN} more calls")
         else:
             fields = ", ".join(str(getattr(s, name)) for name in s.fields)
             lines.append(f"{type(s).__name__.lower()} {fields}")

@@ -15,6 +15,7 @@ import numpy as np
 from ..graph.graph import Graph
 from ..graph.nodes import Const, Node, Var
 from ..graph.types import ArrayType, Dim
+from ..ops.part import Part
 from .arrays import (
     Array,
     Elements,
@@ -32,6 +33,7 @@ from .indexing import Indexing
 from .library import Library
 from .loops import NATIVE, Buffer, Value
 from .mathematics import Scalars
+from .parts import Parts, runs
 from .rearrange import Rearranging
 from .reductions import Reductions
 
@@ -43,7 +45,7 @@ LONGEST = 80
 """Operations after which a chain of maps is cut by memory."""
 
 
-class Lowering(Rearranging, Reductions, Indexing, Control, Library, Scalars):
+class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Scalars):
     """One program being written. The public methods are what `lowering` rules use."""
 
     def __init__(self) -> None:
@@ -58,12 +60,18 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Scalars):
         """The outputs of a graph; `targets` says where in memory some of them shall go."""
         known: dict[Var, Array] = dict(zip(graph.inputs, operands, strict=True))
         uses: dict[Var, int] = {}
+        read: set[Var] = set()  # by others than parts
         for node in graph.nodes:
             for atom in node.inputs:
                 if isinstance(atom, Var):
                     uses[atom] = uses.get(atom, 0) + 1
+                    if not isinstance(node.primitive, Part):
+                        read.add(atom)
         wanted = {atom for atom in graph.outputs if isinstance(atom, Var)}
-        for node in graph.nodes:
+        for node, *others in runs(graph.nodes):
+            if isinstance(node.primitive, Part):
+                self.parts([node, *others], known, targets or {}, read)
+                continue
             given = [known[a] if isinstance(a, Var) else self.constant(a) for a in node.inputs]
             outs = self.apply(node, given)
             for var, out in zip(node.outputs or (), outs, strict=True):

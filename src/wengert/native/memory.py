@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from collections.abc import Sequence
 
 from .loops import Buffer
 
 ALIGN = 64
+"""Bytes that larger buffers begin at a multiple of; small ones, which are read element by element, lie close."""
+SMALL = 8
+TRIED = 64
+"""Gaps that are looked at for one buffer, so that the plan of many thousands of buffers takes linear time."""
 
 
 def plan(buffers: Sequence[Buffer]) -> int:
     """Give every arena buffer an offset; returns the size of the arena in bytes.
 
-    First fit in order of birth: a buffer takes the lowest gap that is free for its whole life.
+    First fit in order of birth: a buffer takes the lowest gap that it fits into, of the first `TRIED`.
     """
-    active: list[tuple[int, int, int]] = []  # (last use, start, end)
+    alive: list[tuple[int, int, int]] = []  # (last use, start, end)
+    gaps: list[tuple[int, int]] = []  # (start, end), in order, apart from each other
     top = 0
     for buffer in sorted((b for b in buffers if b.kind == "arena"), key=lambda b: b.birth):
-        while active and active[0][0] < buffer.birth:
-            heapq.heappop(active)
-        size = -(-max(buffer.bytes, 1) // ALIGN) * ALIGN
-        start = 0
-        for _, begin, end in sorted(active, key=lambda item: item[1]):
-            if begin - start >= size:
+        while alive and alive[0][0] < buffer.birth:
+            _, start, end = heapq.heappop(alive)
+            release(gaps, start, end)
+        size = max(buffer.bytes, 1)
+        step = ALIGN if size >= ALIGN else SMALL
+        size = -(-size // step) * step
+        for k, (begin, end) in enumerate(gaps[:TRIED]):
+            start = -(-begin // step) * step
+            if end - start >= size:
+                gaps[k : k + 1] = [gap for gap in ((begin, start), (start + size, end)) if gap[0] < gap[1]]
                 break
-            start = max(start, end)
+        else:
+            start = -(-top // step) * step
+            if start > top:
+                release(gaps, top, start)
+            top = start + size
         buffer.place = start
-        heapq.heappush(active, (buffer.last, start, start + size))
-        top = max(top, start + size)
-    return top
+        heapq.heappush(alive, (buffer.last, start, start + size))
+    return -(-top // ALIGN) * ALIGN
+
+
+def release(gaps: list[tuple[int, int]], start: int, end: int) -> None:
+    """Add a gap, joined with those that it touches."""
+    k = bisect.bisect(gaps, (start, end))
+    if k < len(gaps) and gaps[k][0] == end:
+        end = gaps.pop(k)[1]
+    if k and gaps[k - 1][1] == start:
+        k -= 1
+        start = gaps.pop(k)[0]
+    gaps.insert(k, (start, end))

@@ -13,6 +13,7 @@ from .dce import dce
 from .fold import fold
 from .hoist import hoist
 from .inline import inline
+from .outline import outline
 from .pipeline import run
 from .products import products
 from .report import Report
@@ -32,6 +33,9 @@ PIPELINE: tuple[Pass, ...] = (
     dce,  # nothing unused
 )
 """The default order, from left to right."""
+
+NATIVE: tuple[Pass, ...] = (*PIPELINE, outline)
+"""The order for compiling: at the end, long graphs become parts that are compiled one by one."""
 
 RULES: tuple[Callable[..., Graph], ...] = (strength, products, simplify)
 """Passes made of rules, which take `allow`."""
