@@ -27,6 +27,7 @@ from .transforms.forward import jvp
 from .transforms.grad import grad, value_and_grad, vjp
 from .transforms.jacobian import hessian, hvp, jacobian
 from .transforms.jet import jet
+from .transforms.laplacian import hessian_diagonal, laplacian
 from .transforms.linearize import linear_transpose, linearize
 from .transforms.trace import call as _call
 from .transforms.trace import trace
@@ -62,11 +63,13 @@ __all__ = [
     "grad",
     "graph",
     "hessian",
+    "hessian_diagonal",
     "hvp",
     "jacobian",
     "jet",
     "jit",
     "jvp",
+    "laplacian",
     "linear_transpose",
     "linearize",
     "map",

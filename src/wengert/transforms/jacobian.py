@@ -70,12 +70,12 @@ def jacobian(
         if forward:
             columns, *rest = vmap(
                 lambda *ts: jvp(of, tuple(values), ts, has_aux=has_aux)[1:], out_axes=(0, None) if has_aux else (0,)
-            )(*_basis(inputs))
+            )(*basis(inputs))
             aux = rest[0] if rest else None
             leaves_out, out_structure = flatten(columns)
-            table = [_cut(move_axis(c, 0, len(shape_of(c)) - 1), shape_of(c)[1:], inputs) for c in leaves_out]
+            table = [cut(move_axis(c, 0, len(shape_of(c)) - 1), shape_of(c)[1:], inputs) for c in leaves_out]
         else:
-            rows = vmap(lambda *cts: pullback(unflatten(out_structure, cts)))(*_basis(outputs))
+            rows = vmap(lambda *cts: pullback(unflatten(out_structure, cts)))(*basis(outputs))
             # `pullback` is the adjoint; a row of the Jacobian is its conjugate.
             parts = [_conjugate(r) for r in flatten(rows)[0]]
             starts = np.cumsum([0, *(o.size for o in outputs)])
@@ -122,7 +122,7 @@ def _conjugate(x: Any) -> Any:
     return x.conj() if type_of_value(x).dtype.kind == "c" else x
 
 
-def _basis(types: list[Any]) -> list[np.ndarray]:
+def basis(types: list[Any]) -> list[np.ndarray]:
     """Unit vectors of the direct sum of some array spaces, stacked along a leading axis."""
     total = sum(t.size for t in types)
     starts = np.cumsum([0, *(t.size for t in types)])
@@ -133,7 +133,7 @@ def _basis(types: list[Any]) -> list[np.ndarray]:
     ]
 
 
-def _cut(columns: Any, shape: tuple[int, ...], inputs: list[Any]) -> list[Any]:
+def cut(columns: Any, shape: tuple[int, ...], inputs: list[Any]) -> list[Any]:
     """(*out, all inputs) as one (*out, *in) per input."""
     starts = np.cumsum([0, *(t.size for t in inputs)])
     return [reshape(columns[..., starts[k] : starts[k + 1]], (*shape, *t.shape)) for k, t in enumerate(inputs)]

@@ -10,34 +10,40 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, TreeMismatchError, WengertError
-from ..graph.graph import Graph
 from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Primitive
-from ..graph.stage import evaluate, stage
 from ..graph.tensor import Tensor
 from ..graph.trees import flatten, paths, unflatten
-from ..graph.types import PYTHON_NUMBERS, ArrayType
+from ..graph.types import PYTHON_NUMBERS
 from ..ops.control_flow import ControlFlow
 from ..ops.families import vocabulary
-from ..ops.scan import Scan
-from ..ops.shape import move_axis, zeros_like
-from ..ops.while_loop import While
+from ..ops.shape import zeros_like
 from .complaints import explain
-from .forward import Forward, check_tangent, scalar
+from .forward import check_tangent, scalar
+from .packed import Packed
 from .power_series import Terms, given, recurrence
 
 
-class Jet(Forward):
+class Jet(Packed):
     """Tensors are truncated power series: the value and the `Terms` up to `order`."""
 
     noun = "power series"
 
     def __init__(self, order: int) -> None:
-        super().__init__()
+        super().__init__(order)
         self.order = order
         self.orders = order
         self._lazy = 0
-        self._graphs = JetGraphs(order)
+
+    def again(self) -> Jet:
+        return Jet(self.order)
+
+    def pack(self, value: Any, note: Terms) -> Any:
+        zero = zeros_like(value)
+        return vocabulary.stack_rows([zero if note[k] is None else note[k] for k in range(1, self.order + 1)])
+
+    def unpack(self, value: Any, packed: Any) -> Terms:
+        return given(value, [vocabulary.take_row(packed, k) for k in range(self.order)])
 
     @contextmanager
     def lazily(self) -> Iterator[None]:
@@ -60,14 +66,9 @@ class Jet(Forward):
         return value.interpreter.concrete(value) if is_traced(value) else value
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
-        values: list[Any] = []
-        series: list[Terms | None] = []
-        for operand in operands:
-            terms = self.terms(operand)
-            values.append(operand.value if terms is not None else self.lower(operand))
-            series.append(terms)
+        values, series = zip(*map(self.opened, operands), strict=True)
         if isinstance(primitive, ControlFlow):
-            return self._packed(primitive, values, series)
+            return self.through_graphs(primitive, values, series)
         # The same operation on the same operands is the same series: this is what closes the recurrences.
         holder = next(t for t in series if t is not None).made
         key = (primitive, *map(identity, values, series))
@@ -102,98 +103,12 @@ class Jet(Forward):
             Tensor(self, o, t) if type_of_value(o).dtype.kind in "fc" else o for o, t in zip(out, found, strict=True)
         )
 
-    def _packed(self, primitive: Any, values: Sequence[Any], series: Sequence[Terms | None]) -> Any:
-        """Loops and branches: their forward rule, with all coefficients of an operand packed into one tangent."""
-        tangents: list[Any] = [
-            None if t is None else pack(v, t, self.order) for v, t in zip(values, series, strict=True)
-        ]
-        by_step, out_by_step = step_axes(primitive, len(values))
-        for k in by_step:
-            if tangents[k] is not None:
-                tangents[k] = move_axis(tangents[k], 0, 1)
-        outs, slopes = primitive.jvp(values, tangents, self._graphs)
-        results = []
-        for k, (out, slope) in enumerate(zip(outs, slopes, strict=True)):
-            if slope is None:
-                results.append(out)
-                continue
-            if out_by_step(k):
-                slope = move_axis(slope, 1, 0)
-            results.append(Tensor(self, out, unpack(out, slope, self.order)))
-        return tuple(results)
-
 
 def identity(value: Any, terms: Terms | None) -> Any:
     """What tells operands apart; the entry it leads to keeps them alive."""
     if terms is not None:
         return id(terms)
     return (type(value), value) if isinstance(value, PYTHON_NUMBERS) else id(value)
-
-
-def step_axes(primitive: Any, count: int) -> tuple[Sequence[int], Callable[[int], bool]]:
-    """The operands and the results of a loop that have a leading axis over its steps."""
-    if isinstance(primitive, Scan):
-        return primitive.parts(range(count))[2], lambda k: k >= primitive.carries
-    if isinstance(primitive, While):
-        return (), lambda k: k > primitive.carries
-    return (), lambda k: False
-
-
-def pack(value: Any, terms: Terms, order: int) -> Any:
-    """The coefficients from the first on as one array with a leading axis."""
-    zero = zeros_like(value)
-    return vocabulary.stack_rows([zero if terms[k] is None else terms[k] for k in range(1, order + 1)])
-
-
-def unpack(value: Any, packed: Any, order: int) -> Terms:
-    return given(value, [vocabulary.take_row(packed, k) for k in range(order)])
-
-
-class JetGraphs:
-    """What the forward rules of loops and branches get in place of `jvp_graph`: tangents hold all coefficients."""
-
-    def __init__(self, order: int) -> None:
-        self.order = order
-
-    def zeros(self, primal: Any) -> Any:
-        """The tangent of a value that does not move."""
-        t = type_of_value(primal)
-        return np.zeros((self.order, *t.shape), t.dtype)
-
-    def __call__(
-        self, graph: Graph, moving: Sequence[bool], instantiate: bool | Sequence[bool] = False
-    ) -> tuple[Graph, list[bool]]:
-        """As `forward.jvp_graph`, with coefficients along a leading axis of every tangent."""
-        wanted = [instantiate] * len(graph.outputs) if isinstance(instantiate, bool) else list(instantiate)
-
-        def make() -> tuple[Graph, list[bool]]:
-            types = [var.type for var in graph.inputs]
-            packed = [ArrayType((self.order, *t.shape), t.dtype) for t, m in zip(types, moving, strict=True) if m]
-            moved: list[bool] = []
-
-            def both(*values: Any) -> list[Any]:
-                primals = values[: len(types)]
-                rest = iter(values[len(types) :])
-                with Jet(self.order) as jet:
-                    duals = [
-                        Tensor(jet, p, unpack(p, next(rest), self.order)) if m else p
-                        for p, m in zip(primals, moving, strict=True)
-                    ]
-                    outs = evaluate(graph, *duals)
-                pairs = [separate(jet, out) for out in outs]
-                moved.extend(t is not None or w for (_, t), w in zip(pairs, wanted, strict=True))
-                slopes = [
-                    self.zeros(v) if t is None else pack(v, t, self.order)
-                    for (v, t), m in zip(pairs, moved, strict=True)
-                    if m
-                ]
-                return [v for v, _ in pairs] + slopes
-
-            names = [getattr(var, "name", None) for var in graph.inputs]
-            result, _ = stage(both, [*types, *packed], names, name=f"series of {graph.name}")
-            return result, moved
-
-        return graph.cached(("jet", self.order, tuple(moving), tuple(wanted)), make)
 
 
 def separate(jet: Jet, value: Any) -> tuple[Any, Terms | None]:
