@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.interpreter import type_of_value
+from .dependence import Operand, broadcast, positions
 from .families import Elementwise, booleans, elementwise, fit, integers, match, reals, vocabulary
 
 equal = elementwise(
@@ -103,6 +104,18 @@ class Where(Elementwise, abstract=True):
 
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         return (0,)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        """The elements at the same place; where the condition is known, those of the branch that is taken."""
+        choice = operands[0].value
+        paths: list[Any] = [None]
+        for x, taken in zip(operands[1:], (True, False), strict=True):
+            if choice is None:
+                paths.append(broadcast(x.shape, outs.shape))
+            else:
+                mine = np.equal(np.broadcast_to(choice, outs.shape), taken)
+                paths.append(np.where(mine, np.broadcast_to(positions(x.shape), outs.shape), -1))
+        return paths
 
     def pullback(self, mask: int) -> tuple[Any, Any]:
         def apply(ct: Any, saved: Any, inputs: Any, times: Any) -> Any:

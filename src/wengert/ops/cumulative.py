@@ -20,6 +20,7 @@ from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType
 from .arithmetic import strong_multiply
 from .compare import equal, isinf, logical_and, logical_or, not_equal, where
+from .dependence import Operand, running
 from .exponential import exp
 from .families import Linear, align_batches, shape_of, vocabulary
 from .shape import canonical_axis, convert, pad
@@ -102,6 +103,9 @@ class LinearRecurrence(Primitive):
                     y = _steps(a, b, True)
         return np.moveaxis(y[::-1] if self.reverse else y, 0, self.axis)
 
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        return [running(outs.shape, self.axis % len(outs.shape), self.reverse)] * 2
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         da, db = tangents
         if da is not None:
@@ -151,6 +155,9 @@ class Running(Primitive, abstract=True):
         if not self.reverse:
             return self.ufunc.accumulate(x, self.axis)
         return np.flip(self.ufunc.accumulate(np.flip(x, self.axis), self.axis), self.axis)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        return [running(outs.shape, self.axis % len(outs.shape), self.reverse)]
 
     def before(self, x: Any, fill: Any) -> Any:
         """What the step before this one has."""

@@ -20,6 +20,7 @@ from ..errors import ShapeError
 from ..graph.interpreter import bind, is_traced
 from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType
+from .dependence import Operand, product
 from .families import fit, match, shape_of, vocabulary
 from .shape import broadcast_to, reshape
 
@@ -46,11 +47,11 @@ class Einsum(Primitive):
         sizes = letter_sizes(self.inputs, [t.shape for t in types], f"einsum {self.subscripts}")
         return ArrayType(tuple(sizes[c] for c in self.output), np.result_type(*(t.promotes_as for t in types)))
 
-    def python(self, *operands: Any) -> str:
     def flops(self, *types: ArrayType) -> float:
         sizes = letter_sizes(self.inputs, [t.shape for t in types], "einsum")
         return len(types) * math.prod(sizes.values())
 
+    def python(self, *operands: Any) -> str:
         return f"np.einsum({self.subscripts!r}, {', '.join(operands)})"
 
     def numpy(self, *values: Any) -> Any:
@@ -60,6 +61,9 @@ class Einsum(Primitive):
         if self.plan is None or x.size * y.size <= SMALL:
             return np.einsum(self.subscripts, x, y)[()]
         return self.plan(x, y)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        return product(operands, self.inputs, outs.shape, self.output)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         total = None

@@ -22,6 +22,7 @@ from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Primitive, Sample, register
 from ..graph.types import PYTHON_NUMBERS, ArrayType, broadcast_shapes
 from ..source import PACKAGE
+from .dependence import SAME, Operand, broadcast, dense, positions, rearranged
 
 vocabulary: Any = SimpleNamespace()
 """add, multiply, strong_multiply, negative, broadcast_to, reshape, move_axis, sum_to, convert, zeros_like."""
@@ -248,6 +249,21 @@ class Elementwise(Primitive, abstract=True):
                 cts.append(fit(ct if derivative == 1 else vocabulary.multiply(ct, derivative), operand))
         return cts
 
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        """The elements at the same place; not where the derivative is a known zero, as in a product with a mask."""
+        found: list[Any] = []
+        for x, derivative, slots in zip(operands, self.derivatives or (), self._arguments, strict=True):
+            path = None if derivative is None or derivative == 0 else broadcast(x.shape, outs.shape)
+            if path is not None and callable(derivative) and self.arity not in slots:
+                given = [operands[slot].value for slot in slots if not operands[slot].moves]
+                if len(given) == len(slots) and all(value is not None for value in given):
+                    with np.errstate(all="ignore"):
+                        zero = np.broadcast_to(np.equal(derivative(*given), 0), outs.shape)
+                    if zero.any():
+                        path = np.where(zero, -1, np.broadcast_to(positions(x.shape), outs.shape))
+            found.append(path)
+        return found
+
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         batched = [(x, a) for x, a in zip(operands, axes, strict=True) if a is not None]
         ranks = [len(shape_of(x)) - (a is not None) for x, a in zip(operands, axes, strict=True)]
@@ -390,6 +406,14 @@ class Linear(Primitive, abstract=True):
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         linear = self.linear_operands(count)
         return tuple(k for k in range(count) if k not in linear)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        linear = self.linear_operands(len(operands))
+        if "elementwise" in self.facts:
+            return [SAME if k in linear else None for k in range(len(operands))]
+        if "rearranging" in self.facts:
+            return rearranged(self, operands, linear)
+        return [path if k in linear else None for k, path in enumerate(dense(operands, outs))]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         linear = self.linear_operands(len(primals))

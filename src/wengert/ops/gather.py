@@ -18,6 +18,7 @@ from ..graph.primitive import Sample
 from ..graph.reference_source import dtype_text, parameter_text
 from ..graph.tensor import Tensor
 from ..graph.types import ArrayType, broadcast_shapes
+from .dependence import SAME, Groups, Operand, dense, positions, rearranged
 from .families import Linear, batch_size, describe, fit, shape_of, vocabulary
 from .index import Piece, assignment_tangent, check_bounds, take_part
 from .reduce import reduced_shape
@@ -135,6 +136,20 @@ class _Indexed(Linear, abstract=True):
     def linear_operands(self, count: int) -> Sequence[int]:
         return range(self.leading)
 
+    def unknown_places(self, shape: tuple[Any, ...], indices: Sequence[Operand]) -> tuple[Any, Any]:
+        """Which elements an indexed one may be, where not all indices are known.
+
+        Numbers of groups, for the elements of the array and those of the part: axes whose index is known keep their
+        position, the others count as one.
+        """
+        values = [index.value for index in indices]
+        numbers = positions(shape)
+        for axis, value in zip(self.axes, values, strict=True):
+            if value is None:
+                numbers = np.repeat(np.take(numbers, [0], axis), shape[axis], axis)
+        given = [np.zeros(i.shape, int) if v is None else v for i, v in zip(indices, values, strict=True)]
+        return numbers.ravel(), np.ravel(_read(numbers, self.axes, self.at, given))
+
     def batched_indices(
         self, operands: Sequence[Any], axes: Sequence[int | None]
     ) -> tuple[tuple[int, ...], list[Any], bool]:
@@ -187,6 +202,13 @@ class Gather(_Indexed):
     def python(self, x: Any, *indices: Any) -> str | None:
         key = _key_text(self.axes, self.at, indices)
         return None if key is None else f"{x}[{key}]"
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        x, *indices = operands
+        if all(index.value is not None for index in indices):
+            return rearranged(self, operands, (0,))
+        every, part = self.unknown_places(x.shape, indices)
+        return [Groups(every, part, x.size), *[None] * len(indices)]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return bind(self, tangents[0], *primals[1:])
@@ -249,6 +271,10 @@ class ScatterAdd(_Indexed):
             raise misplaced(self, out, indices, error) from None
         return out
 
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        every, part = self.unknown_places(self.shape, operands[1:])
+        return [Groups(part, every, len(every)), *[None] * (len(operands) - 1)]
+
     def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str] | None:
         (out,), (v, *indices) = targets, operands
         key = _key_text(self.axes, self.at, indices)
@@ -306,6 +332,14 @@ class Scatter(_Indexed):
         except IndexError as error:
             raise misplaced(self, x, indices, error) from None
         return out
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        x, v, *indices = operands
+        if all(index.value is not None for index in indices):
+            return rearranged(self, operands, (0, 1))
+        every, part = self.unknown_places(x.shape, indices)
+        assigned = Groups(part, every, x.size) if v.size == len(part) else dense([v], outs)[0]
+        return [SAME, assigned, *[None] * len(indices)]
 
     def python_lines(self, targets: Any, operands: Any, functions: Any, fresh: Any) -> list[str] | None:
         (out,), (x, v, *indices) = targets, operands

@@ -16,6 +16,7 @@ from ..graph.interpreter import bind, is_traced
 from ..graph.primitive import Sample
 from ..graph.types import ArrayType, broadcast_shapes
 from .arithmetic import conj, multiply
+from .dependence import Operand, product
 from .families import Bilinear, fit, shape_of, vocabulary
 from .shape import move_axis, reshape, sum_to, transpose
 
@@ -40,6 +41,14 @@ class Matmul(Bilinear):
 
     def numpy(self, x: Any, y: Any) -> Any:
         return np.matmul(x, y)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        x, y = (len(operand.shape) for operand in operands)
+        stack = [("stack", k) for k in range(max(x, y, 2) - 2)]
+        left = [*stack[len(stack) - max(x - 2, 0) :], *(["row"] if x > 1 else []), "inner"]
+        right = [*stack[len(stack) - max(y - 2, 0) :], "inner", *(["column"] if y > 1 else [])]
+        result = [*stack, *(["row"] if x > 1 else []), *(["column"] if y > 1 else [])]
+        return product(operands, (left, right), outs.shape, result)
 
     def flops(self, x: ArrayType, y: ArrayType) -> float:
         return 2 * self.type(x, y).size * x.shape[-1]  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType
 from .arithmetic import strong_multiply
 from .compare import equal, isinf, logical_or, not_equal, where
+from .dependence import Operand, by_labels
 from .exponential import exp
 from .families import Linear, shape_of, vocabulary
 from .shape import broadcast_to, canonical_axes, convert, reshape, transpose
@@ -77,6 +78,9 @@ class Sum(Linear):
         shape = operands[0].shape
         return (broadcast_to(reshape(ct, kept_shape(shape, self.axes)), shape),)
 
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        return [reduced_path(operands[0].shape, canonical_axes(self.axes, len(operands[0].shape), self.name))]
+
     def pullback(self, mask: int) -> tuple[Any, Any]:
         """`transpose` again, for the inner loop of define-by-run: a small array is filled faster than broadcast."""
 
@@ -110,6 +114,12 @@ def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
     return bind(Sum.of(axes), x) if axes else x
 
 
+def reduced_path(shape: tuple[Any, ...], axes: tuple[int, ...]) -> Any:
+    """Each result on all elements along the axes."""
+    rest = [axis for axis in range(len(shape)) if axis not in axes]
+    return by_labels(range(len(shape)), shape, rest, [shape[axis] for axis in rest])
+
+
 class Reduction(Primitive, abstract=True):
     """One result per lane of elements along `axes`.
 
@@ -120,6 +130,9 @@ class Reduction(Primitive, abstract=True):
     facts = frozenset({"reduction"})
     reads: ClassVar[tuple[int, ...]] = (0, 1)
     """What `slopes` reads: the operand (0), the result (1)."""
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        return [reduced_path(operands[0].shape, canonical_axes(self.axes, len(operands[0].shape), self.name))]
 
     def slopes(self, x: Any, out: Any) -> Any:
         """The derivatives, in the shape of `x`; `out` has length 1 along the reduced axes."""
@@ -262,6 +275,12 @@ class LogSumExp(Reduction):
 
     name = "logsumexp"
 
+    def flops(self, x: ArrayType) -> float:
+        return 4 * x.size
+
+    def workspace(self, x: ArrayType) -> float:
+        return 2 * x.size * x.dtype.itemsize
+
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         return np.exp(np.empty(0, dtype)).dtype
 
@@ -274,12 +293,6 @@ class LogSumExp(Reduction):
         with np.errstate(divide="ignore"):
             total = np.log(np.sum(np.exp(x - top), axis=self.axes, keepdims=True))
         return np.reshape(total + top, reduced_shape(x.shape, self.axes))[()]
-
-    def flops(self, x: ArrayType) -> float:
-        return 4 * x.size
-
-    def workspace(self, x: ArrayType) -> float:
-        return 2 * x.size * x.dtype.itemsize
 
     def slopes(self, x: Any, out: Any) -> Any:
         if not is_traced(out) and np.isfinite(out).all():

@@ -20,6 +20,7 @@ from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType, broadcast_shapes
 from .arithmetic import multiply
+from .dependence import Operand, stacked
 from .einsum import Einsum
 from .families import align_batches, fit, shape_of
 from .matmul import matmul, swap
@@ -86,7 +87,6 @@ def diagonals(x: Any) -> Any:
 class Stacked(Primitive, abstract=True):
     """Works on matrices in the last two axes, whatever leads: a batch axis is one more leading axis."""
 
-    def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
     cubes: float = 2
     """Operations for a square matrix of n rows, in units of n**3."""
 
@@ -97,8 +97,12 @@ class Stacked(Primitive, abstract=True):
     def workspace(self, *types: ArrayType) -> float:
         return 2 * max(t.size for t in types) * types[0].dtype.itemsize
 
+    def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
         outs = bind(self, *align_batches(operands, axes))
         return outs, (0,) * len(outs) if self.multiple else 0
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        return [stacked(operands, out) for out in outs] if self.multiple else stacked(operands, outs)
 
 
 class Solve(Stacked):
@@ -110,15 +114,18 @@ class Solve(Stacked):
     name = "solve"
     linear_at = (1,)
 
-    def type(self, a: ArrayType, b: ArrayType) -> ArrayType:
-        shape = check_matrix(a, "solve")
-        if b.ndim != a.ndim or b.shape[:-1] != shape[:-1]:
-            raise ShapeError(f"solve: {a} against the right-hand side {b}", "rows of both must agree")
     def flops(self, a: ArrayType, b: ArrayType) -> float:
         rows = a.shape[-1]
         return math.prod(a.shape[:-2]) * rows**2 * (2 / 3 * rows + 2 * b.shape[-1])
 
+    def type(self, a: ArrayType, b: ArrayType) -> ArrayType:
+        shape = check_matrix(a, "solve")
+        if b.ndim != a.ndim or b.shape[:-1] != shape[:-1]:
+            raise ShapeError(f"solve: {a} against the right-hand side {b}", "rows of both must agree")
         return ArrayType(b.shape, np.result_type(working_dtype(a, "solve"), working_dtype(b, "solve")))
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        return stacked(operands, outs, column=1)
 
     def numpy(self, a: Any, b: Any) -> Any:
         return np.linalg.solve(a, b)
@@ -199,6 +206,9 @@ class TriangularSolve(Stacked):
     params = ("lower", "unit")
     linear_at = (1,)
 
+    def flops(self, t: ArrayType, b: ArrayType) -> float:
+        return b.size * t.shape[-1]  # type: ignore[no-any-return]
+
     def type(self, t: ArrayType, b: ArrayType) -> ArrayType:
         shape = check_matrix(t, "triangular_solve")
         if b.ndim != t.ndim or b.shape[:-1] != shape[:-1]:
@@ -206,8 +216,8 @@ class TriangularSolve(Stacked):
         dtypes = working_dtype(t, "triangular_solve"), working_dtype(b, "triangular_solve")
         return ArrayType(b.shape, np.result_type(*dtypes))
 
-    def flops(self, t: ArrayType, b: ArrayType) -> float:
-        return b.size * t.shape[-1]  # type: ignore[no-any-return]
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        return stacked(operands, outs, column=1)
 
     def numpy(self, t: Any, b: Any) -> Any:
         dtype = np.result_type(t.dtype, b.dtype)
@@ -325,6 +335,7 @@ class Expm(SquareMatrix):
     """The matrix exponential; its derivative in direction E is `ExpmFrechet`."""
 
     name = "expm"
+    cubes = 30
 
     def numpy(self, a: Any) -> Any:
         return scipy_linalg().expm(a) if a.size else a.copy()
@@ -335,7 +346,6 @@ class Expm(SquareMatrix):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return bind(_frechet, primals[0], tangents[0])
 
-    cubes = 30
     def saves(self, mask: int, count: int) -> tuple[int, ...]:
         return (0,)
 
@@ -351,6 +361,7 @@ class ExpmFrechet(Stacked):
     """
 
     name = "expm_frechet"
+    cubes = 60
     linear_at = (1,)
 
     def type(self, a: ArrayType, e: ArrayType) -> ArrayType:
@@ -361,7 +372,6 @@ class ExpmFrechet(Stacked):
 
     def numpy(self, a: Any, e: Any) -> Any:
         out = np.empty(a.shape, np.result_type(a, e))
-    cubes = 60
         if out.size:
             for k in np.ndindex(a.shape[:-2]):
                 out[k] = scipy_linalg().expm_frechet(a[k], e[k], compute_expm=False, check_finite=False)

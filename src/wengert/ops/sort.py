@@ -16,6 +16,7 @@ import numpy as np
 from ..graph.interpreter import bind
 from ..graph.primitive import Primitive, Sample
 from ..graph.types import ArrayType
+from .dependence import Operand, along_axis
 from .families import Linear, align_batches, shape_of, vocabulary
 from .shape import canonical_axis
 
@@ -30,11 +31,14 @@ class Sort(Primitive):
         canonical_axis(self.axis, x.ndim, self.name)
         return x._replace(weak=False)
 
-    def numpy(self, x: Any) -> Any:
     def flops(self, x: ArrayType) -> float:
         return x.size * math.log2(max(2, x.shape[self.axis]))
 
+    def numpy(self, x: Any) -> Any:
         return np.sort(x, self.axis)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        return [along_axis(outs.shape, self.axis % len(outs.shape))]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         order = argsort(primals[0], self.axis, stable=False)  # the order of ties is averaged away
@@ -68,12 +72,12 @@ class ArgSort(Primitive):
         canonical_axis(self.axis, x.ndim, self.name)
         return ArrayType(x.shape, np.dtype(np.intp))
 
+    flops = Sort.flops
+
     def numpy(self, x: Any) -> Any:
         return np.argsort(x, self.axis, kind="stable" if self.stable else "quicksort")
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, Any]:
-    flops = Sort.flops
-
         at = axes[0] or 0
         return argsort(operands[0], self.axis + (self.axis >= at), self.stable), at
 
@@ -161,6 +165,9 @@ class AverageRuns(Linear):
         counts = np.diff(first, append=lanes.size)
         means = np.add.reduceat(np.ravel(lanes), first) / counts.astype(lanes.real.dtype)
         return np.moveaxis(np.repeat(means, counts).reshape(lanes.shape), -1, self.axis)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        return [along_axis(outs.shape, self.axis % len(outs.shape)), None]
 
     def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
         return bind(self, ct, operands[1]), None
