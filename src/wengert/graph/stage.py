@@ -15,6 +15,7 @@ from .. import source
 from ..errors import WengertError
 from ..source import Source
 from .effects import effectful
+from .collector import Paused
 from .graph import Graph
 from .interpreter import Interpreter, always_at_work, bind, is_traced, shadowing, state, type_of_value
 from .lifetimes import last_uses
@@ -47,6 +48,7 @@ class Stage(Interpreter):
         self.captured: list[Any] = []
         self.captured_vars: list[Var] = []
         self._atoms: dict[int, tuple[Any, Atom]] = {}
+        self._types: dict[Any, ArrayType] = {}
         self.backward = 0
         self.place: Source | None = None
         """The user's line that nodes are attributed to, while a derivative is propagated backward."""
@@ -72,7 +74,7 @@ class Stage(Interpreter):
                         interpreter.done += change
 
     def type(self, tensor: Tensor) -> ArrayType:
-        return tensor.note.type  # type: ignore[no-any-return]
+        return self._types.get(tensor.note) or tensor.note.type  # type: ignore[no-any-return]
 
     def concrete(self, tensor: Tensor) -> Any:
         return None
@@ -110,16 +112,28 @@ class Stage(Interpreter):
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         if primitive.traced is not None:
             return primitive.traced(*operands)
-        inputs = tuple([self.atom(operand) for operand in operands])
-        types = primitive.type(*[atom.type for atom in inputs])
+        # The inner loop of a trace: types are remembered, since making one takes longer than to look it up.
+        known = self._types
+        inputs: list[Atom] = []
+        types: list[ArrayType] = []
+        for operand in operands:
+            atom = operand.note if operand.__class__ is Tensor and operand.interpreter is self else self.atom(operand)
+            inputs.append(atom)
+            types.append(known.get(atom) or atom.type)
+        found = primitive.type(*types)
         code, offset = self.place or source.here(3) or (None, 0)
-        outputs = tuple([Var.of(t) for t in (types if primitive.multiple else (types,))])
-        node = Node(primitive, inputs, outputs, code, offset, next(counter), None, None, self.backward > 0)
-        for index, var in enumerate(outputs):
-            var.node, var.index = node, index
+        made = found if primitive.multiple else (found,)
+        outputs = tuple([Var.of(t) for t in made])
+        node = Node(primitive, tuple(inputs), outputs, code, offset, next(counter), None, None, self.backward > 0)
         self.nodes.append(node)
-        tensors = tuple([Tensor(self, None, var) for var in outputs])
-        return tensors if primitive.multiple else tensors[0]
+        index = 0
+        for var, t in zip(outputs, made, strict=True):
+            var.node, var.index = node, index
+            known[var] = t
+            index += 1
+        if primitive.multiple:
+            return tuple([Tensor(self, None, var) for var in outputs])
+        return Tensor(self, None, outputs[0])
 
 
 def stage(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[str | None] = (), close: bool = False,
@@ -128,7 +142,7 @@ def stage(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[st
 
     The captured tensors are the leading inputs of the graph if `close` is set; otherwise they are constants in it.
     """
-    with Stage(close, inside) as interpreter:
+    with Paused(), Stage(close, inside) as interpreter:
         given = [interpreter.input(t, n) for t, n in itertools.zip_longest(types, names)]
         vars = [tensor.note for tensor in given]
         outputs = [interpreter.atom(out) for out in fn(*given)]

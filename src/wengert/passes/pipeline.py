@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ..graph.collector import Paused
 from ..graph.graph import Graph
 from .build import Pass
 
@@ -33,16 +34,17 @@ def run(graph: Graph, passes: Sequence[Pass], check: Callable[[Graph], object] |
     steps: list[Step] = []
     if check is not None:
         check(graph)
-    for change in passes:
-        start = time.perf_counter()
-        graph = change(graph)
-        steps.append(Step(name_of(change), graph, time.perf_counter() - start))
-        if check is not None:
-            try:
-                check(graph)
-            except Exception as error:
-                error.add_note(f"after pass {steps[-1].name!r}")
-                raise
+    with Paused():
+        for change in passes:
+            start = time.perf_counter()
+            graph = change(graph)
+            steps.append(Step(name_of(change), graph, time.perf_counter() - start))
+            if check is not None:
+                try:
+                    check(graph)
+                except Exception as error:
+                    error.add_note(f"after pass {steps[-1].name!r}")
+                    raise
     return steps
 
 
