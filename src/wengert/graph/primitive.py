@@ -53,6 +53,7 @@ class Primitive:
         arrays that have `shape`, `dtype` and `at(e, index)`; `types` are those of the operands, `out` that of the
         result (a tuple of them for `multiple`). Without it, or where it returns NotImplemented, compiled programs
         call `numpy`.
+    traced(*operands) : only for what is no operation of a static graph: the results on traced values, by others.
     split(outs, order) : only for decompositions: the outputs with an infinitesimal part where values coincide.
     samples(rng) : instances and operands for the tests.
     python(*operands) : the operation as an expression of NumPy, from the operands' texts (which have a `type`);
@@ -130,10 +131,11 @@ class Primitive:
     vjp: Callable[..., Sequence[Any]] | None = None
     batch: Callable[..., tuple[Any, Any]] | None = None
     depends: Callable[..., Any] | None = None
-    lowering: Callable[..., Any] | None = None
     flops: Callable[..., float] | None = None
     workspace: Callable[..., float] | None = None
+    lowering: Callable[..., Any] | None = None
     split: Callable[..., Any] | None = None
+    traced: Callable[..., Any] | None = None
     with_subgraphs: Callable[..., Primitive] | None = None
     prune: Callable[..., tuple[Primitive, list[int], list[int]]] | None = None
 

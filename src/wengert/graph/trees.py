@@ -91,3 +91,24 @@ def flatten_as(structure: Structure, tree: Any, what: str, root: str = "", sourc
         "give it the same nesting of tuples, lists and dictionaries",
         source,
     )
+
+
+def subtrees(structure: Structure, tree: Any) -> list[Any] | None:
+    """What stands in `tree` in place of the leaves of a structure; None stands for all the leaves below it.
+
+    None if the containers do not fit.
+
+    >>> subtrees(flatten({"w": 1, "b": [2, 3]})[1], {"w": 10, "b": None})
+    [None, None, 10]
+    """
+    if structure.is_leaf():
+        return [tree]
+    if tree is None:
+        return [None] * structure.num_leaves
+    if optree.tree_is_leaf(tree):
+        return None
+    inside, _, keys, _ = optree.tree_flatten_one_level(tree)
+    if type(tree) is not structure.type or list(keys) != structure.entries():
+        return None
+    parts = [subtrees(child, part) for child, part in zip(structure.children(), inside, strict=True)]
+    return None if any(part is None for part in parts) else [leaf for part in parts for leaf in part or ()]

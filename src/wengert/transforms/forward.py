@@ -43,6 +43,8 @@ class Forward(Interpreter):
             tangents.append(tangent)
         if primitive.higher_order:
             out, result = primitive.jvp(primals, tangents, jvp_graph)
+            if "custom" in primitive.facts:
+                self.check_captured((*out, *result))
             return tuple(o if t is None else Tensor(self, o, t) for o, t in zip(out, result, strict=True))
         try:
             out = bind(primitive, *primals)

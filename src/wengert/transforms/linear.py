@@ -19,15 +19,20 @@ from ..graph.primitive import Primitive
 from ..graph.stage import stage
 from ..graph.types import definite
 from ..ops.arithmetic import add
+from ..ops.families import vocabulary
 from .forward import jvp_rule
 
 
-def transpose_graph(graph: Graph, cts: Sequence[Any]) -> list[Any]:
-    """Cotangents of the inputs of a linear graph, whose constants may be arrays or tensors. None is zero."""
+def transpose_graph(graph: Graph, cts: Sequence[Any], fixed: Sequence[Any] = ()) -> list[Any]:
+    """Cotangents of the inputs of a linear graph, whose constants may be arrays or tensors. None is zero.
+
+    `fixed` are values of its leading inputs, in which it need not be linear, and which get no cotangents.
+    """
     known: dict[Var, Any] = {}
+    values = dict(zip(graph.inputs, fixed, strict=False))
 
     def accumulate(var: Any, ct: Any) -> None:
-        if ct is not None and isinstance(var, Var):
+        if ct is not None and isinstance(var, Var) and var not in values:
             known[var] = ct if var not in known else add(known[var], ct)
 
     for var, ct in zip(graph.outputs, cts, strict=True):
@@ -37,18 +42,21 @@ def transpose_graph(graph: Graph, cts: Sequence[Any]) -> list[Any]:
         if all(ct is None for ct in outs):
             continue
         rule = node.primitive.transpose
-        if rule is None:
+        linear = [isinstance(atom, Var) and atom not in values for atom in node.inputs]
+        given = [values.get(atom, atom) if isinstance(atom, Var) else atom.value for atom in node.inputs]
+        if node.primitive.higher_order:
+            found = vocabulary.reversed(node.primitive, given, linear, outs)
+        elif rule is None:
             raise NotDifferentiableError(
                 f"{node.primitive.name} takes part in a linear function but declares no transpose", "define `transpose`"
             )
-        linear = [isinstance(atom, Var) for atom in node.inputs]
-        dtype = (node.outputs or ())[0].dtype
-        operands = [atom if isinstance(atom, Var) else definite(atom.value, dtype) for atom in node.inputs]
-        for atom, ct in zip(
-            node.inputs, rule(outs if node.primitive.multiple else outs[0], operands, linear), strict=True
-        ):
+        else:
+            dtype = (node.outputs or ())[0].dtype
+            operands = [x if flag else definite(x, dtype) for x, flag in zip(given, linear, strict=True)]
+            found = rule(outs if node.primitive.multiple else outs[0], operands, linear)
+        for atom, ct in zip(node.inputs, found, strict=True):
             accumulate(atom, ct)
-    return [known.get(var) for var in graph.inputs]
+    return [known.get(var) for var in graph.inputs[len(fixed) :]]
 
 
 def derived_vjp(primitive: Primitive, ct: Any, operands: Sequence[Any], out: Any, needed: Sequence[bool]) -> list[Any]:
