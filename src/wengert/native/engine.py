@@ -7,8 +7,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from .mathematics_rescue import definitions
+
 MEDIUM = 2500
-"""Lines of LLVM text of the longest function beyond which straight-line code is not searched for vectors, which takes LLVM seconds."""
+"""Lines of the longest function beyond which straight-line code is not searched for vectors, which takes LLVM seconds."""
 LARGE = 8000
 """Lines beyond which everything is optimised less, so that compiling stays quick."""
 
@@ -44,6 +46,12 @@ def optimised(text: str) -> tuple[Any, Any]:
     options.slp_vectorization = lines <= MEDIUM
     builder = llvm.create_pass_builder(target, options)
     builder.getModulePassManager().run(module, builder)
+    late = definitions(text)
+    if late:
+        module.link_in(llvm.parse_assembly(late))
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        passes.run(module, builder)
     return target, module
 
 

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from . import mathematics_rescue as rescue
 from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop, Repeat, Run, Store, Value, Write
 
 TYPES = {"f64": "double", "f32": "float", "bool": "i1"} | {f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)}
@@ -171,6 +172,10 @@ class Emitter:
             self.call(name, f"llvm.{args[0]}.{dtype}", t, args[1:])
         elif op == "library":
             self.call(name, args[0], t, args[1:], " nounwind willreturn memory(none)")
+        elif op == "rescue":
+            self.declared |= rescue.DECLARATIONS
+            given = ", ".join(self.typed(a) for a in args[1:])
+            self.emit(f"  {name} = call {t} @wengert.{args[0]}.{dtype}({given}) {rescue.attribute(args[0], dtype)}")
         elif op == "bits":
             self.emit(f"  {name} = bitcast {self.typed(args[0])} to {t}")
         elif op == "convert":

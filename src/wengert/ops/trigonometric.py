@@ -11,11 +11,11 @@ from .families import elementwise, reals, vocabulary
 DEGREE = float(np.pi / 180)
 
 sin = elementwise(
-    "sin", np.sin, lambda x: cos(x), facts=("tame", "odd", "zero at zero"), scalar=lambda e, x: e.library("sin", x),
+    "sin", np.sin, lambda x: cos(x), facts=("tame", "odd", "zero at zero"), scalar=lambda e, x: e.sin(x),
     doc="Sine of radians",
 )  # fmt: skip
 cos = elementwise(
-    "cos", np.cos, lambda x: -sin(x), facts=("tame", "even",), scalar=lambda e, x: e.library("cos", x),
+    "cos", np.cos, lambda x: -sin(x), facts=("tame", "even",), scalar=lambda e, x: e.cos(x),
     doc="Cosine of radians",
 )  # fmt: skip
 tan = elementwise(
@@ -24,12 +24,12 @@ tan = elementwise(
     lambda out: 1 + out * out,
     facts=("odd", "zero at zero"),
     samples=reals(-1, 1),
-    scalar=lambda e, x: e.library("tan", x),
+    scalar=lambda e, x: e.tan(x),
     doc="Tangent of radians",
 )
 arcsin = elementwise(
     "arcsin", np.arcsin, lambda x: 1 / sqrt((1 - x) * (1 + x)), facts=("odd", "increasing", "zero at zero"),
-    samples=reals(-0.9, 0.9), scalar=lambda e, x: e.library("asin", x),
+    samples=reals(-0.9, 0.9), scalar=lambda e, x: e.arcsin(x),
     doc="Inverse sine, in radians",
 )  # fmt: skip
 arccos = elementwise(
@@ -37,7 +37,7 @@ arccos = elementwise(
     np.arccos,
     lambda x: -1 / sqrt((1 - x) * (1 + x)),
     samples=reals(-0.9, 0.9),
-    scalar=lambda e, x: e.library("acos", x),
+    scalar=lambda e, x: e.arccos(x),
     doc="Inverse cosine, in radians",
 )
 arctan = elementwise(
@@ -45,26 +45,26 @@ arctan = elementwise(
     np.arctan,
     lambda x: 1 / (1 + x * x),
     facts=("odd", "increasing", "zero at zero"),
-    scalar=lambda e, x: e.library("atan", x),
+    scalar=lambda e, x: e.arctan(x),
     doc="Inverse tangent, in radians",
 )
 arctan2 = elementwise(
     "arctan2", np.arctan2, lambda x, y: y / (x * x + y * y), lambda x, y: -x / (x * x + y * y),
-    samples=reals(0.3, 3), complex=False, scalar=lambda e, x, y: e.library("atan2", x, y),
+    samples=reals(0.3, 3), complex=False, scalar=lambda e, x, y: e.arctan2(x, y),
     doc="Angle of the point (y, x): arctan2(y, x)",
 )  # fmt: skip
 hypot = elementwise(
     "hypot", np.hypot, lambda x, out: _over(x, out), lambda y, out: _over(y, out), facts=("commutative",),
-    samples=reals(0.3, 3), complex=False, scalar=lambda e, x, y: e.library("hypot", x, y),
+    samples=reals(0.3, 3), complex=False, scalar=lambda e, x, y: e.hypot(x, y),
     doc="sqrt(x**2 + y**2) without overflow; derivative 0 at the origin",
 )  # fmt: skip
 sinh = elementwise(
     "sinh", np.sinh, lambda x: cosh(x), facts=("odd", "increasing", "zero at zero"),
-    scalar=lambda e, x: e.library("sinh", x),
+    scalar=lambda e, x: e.sinh(x),
     doc="Hyperbolic sine",
 )  # fmt: skip
 cosh = elementwise(
-    "cosh", np.cosh, lambda x: sinh(x), facts=("even",), scalar=lambda e, x: e.library("cosh", x),
+    "cosh", np.cosh, lambda x: sinh(x), facts=("even",), scalar=lambda e, x: e.cosh(x),
     doc="Hyperbolic cosine",
 )  # fmt: skip
 tanh = elementwise(
@@ -80,7 +80,7 @@ arcsinh = elementwise(
     np.arcsinh,
     lambda x: 1 / sqrt(x * x + 1),
     facts=("odd", "increasing", "zero at zero"),
-    scalar=lambda e, x: e.library("asinh", x),
+    scalar=lambda e, x: e.arcsinh(x),
     doc="Inverse hyperbolic sine",
 )
 arccosh = elementwise(
@@ -88,12 +88,12 @@ arccosh = elementwise(
     np.arccosh,
     lambda x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
     samples=reals(1.2, 3),
-    scalar=lambda e, x: e.library("acosh", x),
+    scalar=lambda e, x: e.arccosh(x),
     doc="Inverse hyperbolic cosine",
 )
 arctanh = elementwise(
     "arctanh", np.arctanh, lambda x: 1 / ((1 - x) * (1 + x)), facts=("odd", "zero at zero"), samples=reals(-0.9, 0.9),
-    scalar=lambda e, x: e.library("atanh", x),
+    scalar=lambda e, x: e.arctanh(x),
     doc="Inverse hyperbolic tangent",
 )  # fmt: skip
 deg2rad = elementwise(
