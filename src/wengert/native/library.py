@@ -151,6 +151,6 @@ def _leading_dimension(x: Memory, columns: Any) -> tuple[bool, Any]:
     """Whether rows are contiguous, and the step between them (between columns otherwise)."""
     if x.ndim == 1 or x.dense:
         return True, columns
-    if x.strides[-1] == 1:
+    if x.strides[-1] == 1 and x.strides[-2] >= x.shape[-1]:  # both strides of a transposed column are 1
         return True, x.strides[-2]
     return False, x.strides[-1]

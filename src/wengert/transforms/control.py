@@ -27,6 +27,7 @@ from ..ops.families import shape_of
 from ..ops.scan import Scan
 from ..ops.shape import concatenate, convert, reshape
 from ..ops.while_loop import While
+from .scheduled import chosen_schedule, run_scan
 
 
 def staged(
@@ -212,7 +213,14 @@ def check_carry(
             )
 
 
-def scan(f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> Any:
+def scan(
+    f: Callable[..., Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    checkpoint: str | int | None = None,
+) -> Any:
     """Loop over leading axes, carrying state: `carry, y = f(carry, x)` for each x; returns (last carry, stacked ys).
 
     Parameters
@@ -220,6 +228,9 @@ def scan(f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = 
     f : `f(carry, x) -> (new carry, y)`; containers of arrays. The carry keeps its shapes and dtypes. Traced once.
     init : first carry. xs : arrays with one leading length, or None.
     length : number of steps, needed if `xs` is None. reverse : from the last to the first.
+    checkpoint : what reverse mode keeps. None: what the derivative of every step reads. "sqrt": about sqrt(n) states,
+        every step runs twice. "log": states in proportion to log(n), and as many runs of every step. A number: so many
+        states, by the schedule that runs least steps again (Griewank and Walther's, see `transforms.schedule`).
 
     Raises
     ------
@@ -266,7 +277,12 @@ def scan(f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = 
 
     graph, captured, _, carry = settle_carry(f, make, init_leaves, carry_tree, "scan")
     n = len(carry)
-    results = checked(Scan(graph, len(captured), n, length, reverse), *captured, *carry, *x_leaves)
+    loop = Scan(graph, len(captured), n, length, reverse)
+    if checkpoint is None or not length:
+        results = checked(loop, *captured, *carry, *x_leaves)
+    else:
+        loop.type(*[type_of_value(v) for v in (*captured, *carry, *x_leaves)])
+        results = run_scan(loop, [*captured, *carry, *x_leaves], chosen_schedule(checkpoint, length))
     return unflatten(carry_tree, results[:n]), unflatten(outs[-1][1], results[n:])
 
 
