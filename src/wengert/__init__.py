@@ -1,6 +1,6 @@
 """wengert: differentiate and compile NumPy-style Python through an explicit computational graph."""
 
-from . import debug, errors, numpy, testing
+from . import debug, errors, nn, numpy, testing
 from .debug import trace_nan, why_zero
 from .graph.graph import Graph
 from .graph.nodes import Const, Node, Var
@@ -20,6 +20,8 @@ from .sparse import sparse_hessian, sparse_jacobian, sparsity
 from .transforms.checkpoint import checkpoint
 from .transforms.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
 from .transforms.custom import custom_jvp, custom_vjp
+from .transforms.custom_class import Function
+from .transforms.custom_surrogate import gradient_reversal, straight_through
 from .transforms.define_by_run import backward as _backward
 from .transforms.define_by_run import constant, variable
 from .transforms.define_by_run import graph_of as graph
@@ -46,6 +48,7 @@ Graph.__call__ = _call  # type: ignore[method-assign]
 __all__ = [
     "ArrayType",
     "Const",
+    "Function",
     "Graph",
     "Node",
     "Primitive",
@@ -61,6 +64,7 @@ __all__ = [
     "errors",
     "fori_loop",
     "grad",
+    "gradient_reversal",
     "graph",
     "hessian",
     "hessian_diagonal",
@@ -73,6 +77,7 @@ __all__ = [
     "linear_transpose",
     "linearize",
     "map",
+    "nn",
     "numpy",
     "optimize",
     "scan",
@@ -81,6 +86,7 @@ __all__ = [
     "sparse_jacobian",
     "sparsity",
     "stop_gradient",
+    "straight_through",
     "switch",
     "testing",
     "trace",
