@@ -36,6 +36,7 @@ from .mathematics import Scalars
 from .parts import Parts, runs
 from .rearrange import Rearranging
 from .reductions import Reductions
+from .windows import Sliding
 
 SMALL = 16
 """Elements up to which an array lives in registers."""
@@ -45,7 +46,7 @@ LONGEST = 80
 """Operations after which a chain of maps is cut by memory."""
 
 
-class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Scalars):
+class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Scalars):
     """One program being written. The public methods are what `lowering` rules use."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ class Sliding:
     """Part of `Lowering`."""
 
     def convolution(self: Any, primitive: Any, x: Array, w: Array, out: ArrayType) -> Any:
-        """A convolution (see `ops.convolve`) image by image: the kernel times windows as columns, which stay in cache."""
+        """A convolution (see `ops.convolve`) image by image: the kernel times windows as columns, kept in cache."""
         if NATIVE[out.dtype] not in ("f32", "f64") or None in map(known_size, (x.shape, w.shape, out.shape)):
             return NotImplemented
         if not math.prod(out.shape) or not math.prod(w.shape):
