@@ -51,7 +51,9 @@ def definitions(text: str) -> str:
     for name, dtype in used:
         lines += [_scalar(name, dtype), _lanes(name, dtype), *(_vector(name, dtype, n) for n in LANES)]
     if lines:
-        lines += [f"declare {TYPES[d]} @llvm.fabs.{d}({TYPES[d]})" for d in sorted({d for _, d in used})]
+        dtypes = sorted({d for _, d in used})
+        lines += [f"declare {TYPES[d]} @llvm.fabs.{d}({TYPES[d]})" for d in dtypes]
+        lines += [f"declare <{n} x {TYPES[d]}> @llvm.fabs.v{n}{d}(<{n} x {TYPES[d]}>)" for d in dtypes for n in LANES]
         lines += [f"declare {TYPES[d]} @{_library(name, d)}({TYPES[d]})" for name, d in used]
         lines.append('!0 = !{!"branch_weights", i32 1, i32 1000000}')
     return "\n".join(lines)
@@ -103,7 +105,6 @@ done:
 def _vector(name: str, dtype: str, n: int) -> str:
     t, v, bits = TYPES[dtype], f"<{n} x {TYPES[dtype]}>", f"v{n}{dtype}"
     return f"""
-declare {v} @llvm.fabs.{bits}({v})
 define available_externally {v} @wengert.{name}.{dtype}.{n}({v} %x, {v} %fast) alwaysinline nounwind {{
   %xs = alloca {v}
   %results = alloca {v}
