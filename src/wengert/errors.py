@@ -479,3 +479,27 @@ class DegenerateWarning(UserWarning):
 
         wg.grad(lambda a: np.sum(np.linalg.eigh(a)[0] ** 2))(np.eye(2))
     """
+
+
+class BranchLimitWarning(UserWarning):
+    """A function with `jit(f, branches=True)` cannot be compiled piece by piece, and is evaluated instead.
+
+    Failing::
+
+        @lambda f: wg.jit(f, branches=5)
+        def halvings(x):
+            steps = 0
+            while x > 1:  # a piece for each turn
+                x, steps = x / 2, steps + 1
+            return steps
+
+        halvings(1e6)
+
+    Repaired::
+
+        @wg.jit
+        def halvings(x):
+            return wg.while_loop(lambda s: s[0] > 1, lambda s: (s[0] / 2, s[1] + 1), (x, 0))[1]
+
+        halvings(1e6)
+    """

@@ -87,6 +87,11 @@ class Interpreter:
         value = tensor.value
         return value.interpreter.concrete(value) if isinstance(value, Tensor) else value
 
+    def decide(self, tensor: Tensor) -> bool | None:
+        """The answer to `if tensor:` where there is no number: of an interpreter that finds it out, None of others."""
+        value = tensor.value
+        return value.interpreter.decide(value) if isinstance(value, Tensor) else None
+
     def lower(self, value: Any) -> Any:
         """A tensor of another interpreter as a value of a level below this one.
 

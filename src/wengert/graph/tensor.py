@@ -114,6 +114,8 @@ class Tensor:
         return np.asarray(value) if isinstance(value, (bool, int, float, complex)) else value
 
     def __bool__(self) -> bool:
+        if self.interpreter.concrete(self) is None and (answer := self.interpreter.decide(self)) is not None:
+            return answer
         return bool(self._concrete("True or False", "`if`, `while`, `and`, `or` or bool()"))
 
     def __int__(self) -> int:

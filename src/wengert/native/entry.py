@@ -181,9 +181,11 @@ def native() -> int:
         cache.store(key, kept)
     code = Code(kept.code)
     table = outside()
-    (ctypes.c_int64 * len(table)).from_address(code.table)[:] = table  # type: ignore[assignment]
+    room = (ctypes.c_int64 * len(table)).from_address(code.table)
+    for place, value in enumerate(table):
+        room[place] = value
     _kept.append(code)
-    return code.address  # type: ignore[no-any-return]
+    return code.address
 
 
 class Unfit(Exception):
@@ -332,12 +334,23 @@ class _Output:
         self.number = number
 
 
-def install(function: Any, record: Record, python: Any) -> None:
-    """Add a record to a compiled function; `python` does the calls that fit none."""
+def try_record(
+    function: Any, program: Any, given: Sequence[Any], names: Sequence[str], first: Sequence[int | None], leaves: int,
+    structure: Structure,
+) -> None:  # fmt: skip
+    """Let the next call of this form go straight into the program, if that can be; arguments as for `Record`.
+
+    `function` has a list `_records`. Of its class `__call__` does the calls that fit no record.
+    """
+    try:
+        record = Record(program, given, names, first, leaves, structure)
+    except Unfit:
+        return
+    function._records.append(record)
     at = id(function)
     last = at + RECORDS
     while word(last):
         last = word(last)
     ctypes.c_int64.from_address(last).value = record.at
-    ctypes.c_int64.from_address(at + PYTHON).value = id(python)
+    ctypes.c_int64.from_address(at + PYTHON).value = id(type(function).__call__)
     ctypes.c_int64.from_address(at + VECTORCALL).value = native()

@@ -5,104 +5,34 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from types import MethodType
+from types import CodeType, MethodType
 from typing import Any
 
 import numpy as np
 
-from ..errors import DtypeError
+from ..errors import DtypeError, UnsupportedError
 from ..graph.graph import Graph
-from ..graph.interpreter import type_of_value
-from ..graph.stage import evaluate
+from ..graph.interpreter import bind, state, type_of_value
+from ..graph.stage import evaluate, stage
 from ..graph.tensor import Tensor
-from ..graph.trees import flatten, unflatten
+from ..graph.trees import flatten, paths, unflatten
 from ..graph.types import PYTHON_NUMBERS, WEAK_SAMPLES, ArrayType
-from ..passes import NATIVE, optimize
-from ..settings import settings, unusual
-from ..transforms.trace import trace
-from . import cache, entry
-from .digest import digest_of
-from .program import Program
+from ..settings import Settings, settings, unusual
+from ..source import Source, here
+from ..transforms.trace import argument_names
+from . import entry
+from .branches import Tree
+from .calls import as_call
+from .history import Chapter, Form, History, reason
+from .lowered import Lowered, Stopwatch
 
 ndarray = np.ndarray
 PYTHON = frozenset(PYTHON_NUMBERS)
-
-
-class Lowered:
-    """What `f.lower(*args)` shows: the traced and the optimised graph, loop nests, LLVM text, assembly.
-
-    `times` holds the seconds that went into its stages so far.
-    """
-
-    def __init__(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        self.times: dict[str, float] = {}
-        with self._timed("trace"):
-            self.traced = trace(fn, *args, **kwargs)
-        self._making = threading.RLock()
-        self._graph: Graph | None = None
-        self._program: Program | None = None
-        assert self.traced.out_tree is not None
-        self.structure = self.traced.out_tree
-        self.types = [v.type for v in self.traced.inputs]
-        self.names = [getattr(v, "name", None) or f"argument {k}" for k, v in enumerate(self.traced.inputs)]
-
-    def _timed(self, stage: str) -> Any:
-        return Stopwatch(self.times, stage)
-
-    @property
-    def graph(self) -> Graph:
-        """The graph after the passes."""
-        with self._making:
-            if self._graph is None:
-                with self._timed("passes"):
-                    self._graph = optimize(self.traced, NATIVE)
-            return self._graph
-
-    @property
-    def program(self) -> Program:
-        """The machine code, made when first asked for."""
-        with self._making:
-            if self._program is None:
-                outputs = [a.type for a in self.traced.outputs]
-                found = None if cache.folder() is None else digest_of(self.traced)
-                key, constants = found or (None, [])
-                self._program = Program(lambda: self.graph, self.types, outputs, key, constants, self.times)
-            return self._program
-
-    @property
-    def loops(self) -> str:
-        """The loop nests as text."""
-        return self.program.loops
-
-    @property
-    def llvm(self) -> str:
-        """The LLVM text, before LLVM's own optimisations."""
-        return self.program.llvm
-
-    @property
-    def assembly(self) -> str:
-        return self.program.assembly
-
-    @property
-    def callbacks(self) -> list[str]:
-        """Operations that have no native code and are computed by NumPy."""
-        return self.program.callbacks
-
-
-class Stopwatch:
-    """Adds the seconds of a block to an entry of a dictionary."""
-
-    def __init__(self, times: dict[str, float], stage: str) -> None:
-        self.times = times
-        self.stage = stage
-
-    def __enter__(self) -> None:
-        self.start = time.perf_counter()
-
-    def __exit__(self, *failure: Any) -> None:
-        self.times[self.stage] = self.times.get(self.stage, 0.0) + time.perf_counter() - self.start
+SETTINGS = tuple(name for name in Settings.__annotations__)
+made: Counter[CodeType] = Counter()
+"""How often `jit` was called for a piece of code."""
 
 
 class Jitted(entry.Native):  # type: ignore[misc]
@@ -112,27 +42,30 @@ class Jitted(entry.Native):  # type: ignore[misc]
     containers that are no plain ones, or arrays that are to be copied first.
     """
 
-    def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str]) -> None:
+    def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str], branches: int = 0) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.static = tuple(static_argnames)
+        self.branches = branches
         self._signature = inspect.signature(fn) if self.static else None
-        self._known: dict[Any, Lowered] = {}
+        self._known: dict[Any, Lowered | Tree] = {}
+        self._chapters: list[Chapter] = []
         self._records: list[entry.Record] = []
         self._forms: set[Any] = set()
-        self._adding = threading.Lock()
+        self._adding = threading.RLock()
+        if (code := getattr(fn, "__code__", None)) is not None:
+            made[code] += 1
         for name in self.static:
             if self._signature is not None and name not in self._signature.parameters:
                 raise TypeError(f"jit: {fn!r} has no parameter {name!r}, which static_argnames names")
 
-    def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """Arguments without the static ones by name, the static ones as a key, and the function of the others."""
+    def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Any]:
+        """Arguments without the static ones and the static ones, by name, and the function of the others."""
         assert self._signature is not None
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         fixed = {name: bound.arguments[name] for name in self.static if name in bound.arguments}
         rest = {name: value for name, value in bound.arguments.items() if name not in fixed}
-        key = tuple(sorted(fixed.items()))
         signature, fn = self._signature, self.fn
 
         def with_static(*a: Any, **k: Any) -> Any:
@@ -144,17 +77,18 @@ class Jitted(entry.Native):  # type: ignore[misc]
 
         functools.update_wrapper(with_static, fn)
         with_static.__dict__.pop("__wrapped__", None)
-        return rest, key, with_static
+        return rest, fixed, with_static
 
-    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Lowered, list[Any], bool]:
-        """The program for these arguments, their leaves, and whether one is a tensor."""
-        static: Any = ()
-        fn = self.fn
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], bool]:
+        """What was made for arguments of these types, their leaves, and whether one is a tensor."""
+        fixed: dict[str, Any] = {}
+        fn, names = self.fn, None
         if self._signature is not None:
-            rest, static, fn = self._split(args, kwargs)
-            args, kwargs = tuple(rest.values()), {}
+            rest, fixed, fn = self._split(args, kwargs)
+            args, kwargs, names = tuple(rest.values()), {}, list(rest)
         leaves, structure = flatten((args, kwargs))
-        keys: list[Any] = [structure, static, settings.strong_zero, settings.degenerate]
+        keys: list[Any] = [structure, tuple(sorted(fixed.items()))]
+        keys += [getattr(settings, name) for name in SETTINGS]
         traced = False
         for k, leaf in enumerate(leaves):
             kind = leaf.__class__
@@ -166,63 +100,87 @@ class Jitted(entry.Native):  # type: ignore[misc]
                 keys.append(kind)
             elif kind is Tensor:
                 traced = True
-                keys.append(leaf.type)
+                t = leaf.type
+                keys.append(type(WEAK_SAMPLES[t.dtype.kind]) if t.weak else (t.shape, t.dtype))
             else:
                 leaf = leaves[k] = np.asarray(leaf)
                 keys.append((leaf.shape, leaf.dtype))
         key = tuple(keys)
         found = self._known.get(key)
         if found is None:
-            types = [type_of_value(leaf) for leaf in leaves]
-            for t in types:
-                if t.dtype.kind not in "biufc":
-                    raise DtypeError(
-                        f"jit: an argument is {t}", "pass numbers; name other arguments in static_argnames"
-                    )
-            abstract_args, abstract_kwargs = unflatten(structure, [_like(t) for t in types])
-            found = self._known[key] = Lowered(fn, abstract_args, abstract_kwargs)
+            with self._adding:
+                found = self._known.get(key) or self._make(key, fn, names, args, kwargs, leaves, structure, fixed)
         return found, leaves, traced
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        lowered, leaves, traced = self._find(args, kwargs)
-        if traced:
-            return unflatten(lowered.structure, evaluate(lowered.traced, *leaves))
-        program = lowered._program or lowered.program
-        if entry.available and not unusual.value and len(self._records) < entry.MOST:
-            self._add_record(lowered, args, kwargs, leaves)
-        arrays = [
-            x if x.__class__ is ndarray and x.flags.c_contiguous and x.flags.aligned
-            else np.require(x, t.dtype, ("C", "A")).reshape(t.shape)
-            for x, t in zip(leaves, program.inputs, strict=True)
-        ]  # fmt: skip
-        return unflatten(lowered.structure, program(arrays))
+    def _make(
+        self, key: Any, fn: Any, names: Any, args: Any, kwargs: Any, leaves: Any, structure: Any, fixed: Any
+    ) -> Any:
+        """Trace for new types, and remember why."""
+        types = [type_of_value(leaf) for leaf in leaves]
+        if names is None:
+            labels = argument_names(fn, args, kwargs)
+        else:
+            labels = [label for name, arg in zip(names, args, strict=True) for label in paths(flatten(arg)[1], name)]
+        for t, label in zip(types, labels, strict=True):
+            if t.dtype.kind not in "biufc":
+                raise DtypeError(
+                    f"jit: the argument {label} is {t}", "pass numbers; name other arguments in static_argnames"
+                )
+        found: Lowered | Tree
+        captured: list[Any] = []
+        if self.branches:
+            found = Tree(fn, structure, types, labels, self.branches)
+        else:
+            times: dict[str, float] = {}
+            with Stopwatch(times, "trace"):
+                graph, captured, out = closed(fn, structure, types, labels)
+            found = Lowered.of(graph, out, times, captured)
+        form = Form(structure, tuple(labels), tuple(types), fixed, {name: getattr(settings, name) for name in SETTINGS})
+        why = reason(form, [chapter.form for chapter in self._chapters])
+        self._chapters.append(Chapter(form, why, here(), found))
+        if not captured:  # what it captures is other values next time
+            self._known[key] = found
+        return found
 
-    def _add_record(self, lowered: Lowered, args: Any, kwargs: Any, leaves: Sequence[Any]) -> None:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found, leaves, traced = self._find(args, kwargs)
+        if state.watch is not None:  # a watch wants to see every operation
+            if self.branches:
+                return self.fn(*args, **kwargs)
+            return unflatten(found.structure, evaluate(found.traced, *found.captured, *leaves))
+        if self.branches:
+            return found(leaves, traced)
+        if traced or found.captured:
+            outs = bind(as_call(found.traced), *found.captured, *leaves)
+            return unflatten(found.structure, outs)
+        if entry.available and not unusual.value and len(self._records) < entry.MOST:
+            self._add_record(found, args, kwargs, leaves)
+        return unflatten(found.structure, found.run(leaves))
+
+    def _add_record(self, found: Lowered, args: Any, kwargs: Any, leaves: Sequence[Any]) -> None:
         """Let the next call of this form go straight into the program."""
-        form = (id(lowered), len(args), tuple(kwargs), tuple([leaf.__class__ for leaf in leaves]))
+        form = (id(found), len(args), tuple(kwargs), tuple([leaf.__class__ for leaf in leaves]))
         if form in self._forms:
             return
         with self._adding:
-            self._forms.add(form)
-            given, names = [*args, *kwargs.values()], list(kwargs)
-            try:
-                first = self._first_leaves(args, kwargs)
-                record = entry.Record(lowered.program, given, names, first, len(leaves), lowered.structure)
-            except entry.Unfit:
+            if form in self._forms:
                 return
-            self._records.append(record)
-            entry.install(self, record, _by_python)
+            self._forms.add(form)
+            first = self._first_leaves(args, kwargs)
+            if first is not None:
+                given = [*args, *kwargs.values()]
+                entry.try_record(self, found.ready, given, list(kwargs), first, len(leaves), found.structure)
 
-    def _first_leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int | None]:
-        """For each argument of a call the number of its first leaf; None for static ones."""
+    def _first_leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int | None] | None:
+        """For each argument of a call the number of its first leaf, None for static ones; None if that is not told."""
         if self._signature is None:
             order = [*range(len(args)), *[len(args) + list(kwargs).index(name) for name in sorted(kwargs)]]
         else:
-            names = [*list(self._signature.parameters)[: len(args)], *kwargs]
-            places = {name: k for k, name in enumerate(names)}
             kinds = {p.kind for p in self._signature.parameters.values()}
             if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
-                raise entry.Unfit
+                return None
+            names = [*list(self._signature.parameters)[: len(args)], *kwargs]
+            places = {name: k for k, name in enumerate(names)}
             rest, _, _ = self._split(args, kwargs)
             order = [places[name] for name in rest if name in places]
         given = [*args, *kwargs.values()]
@@ -234,8 +192,40 @@ class Jitted(entry.Native):  # type: ignore[misc]
         return first
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
-        """Graph, loop nests, LLVM text and assembly for arguments of these types."""
-        return self._find(args, kwargs)[0]
+        """Graph, loop nests, LLVM text and assembly for arguments of these types.
+
+        Raises
+        ------
+        UnsupportedError : with `branches=True` there are several graphs.
+        """
+        if self.branches:
+            raise UnsupportedError(
+                "lower of a function whose branches are compiled one by one", "look at f.explain(), or use wg.cond"
+            )
+        return self._find(args, kwargs)[0]  # type: ignore[no-any-return]
+
+    def explain(self) -> History:
+        """Why calls so far traced or compiled (the argument that differed), and where the time went: print it.
+
+        Example
+        -------
+        >>> import numpy as np, wengert as wg
+        >>> f = wg.jit(lambda x, a: x * a)
+        >>> _ = f(np.ones(3), 2.0), f(np.ones(3), 3.0), f(np.ones(4), 2.0)
+        >>> print(f.explain())
+        <lambda>: traced twice, compiled twice, read from disk never
+        1. (x: f64[3], a: a Python float)
+            because it was called for the first time at ...
+            took ... ms: trace ... ms, passes ... ms, lowering ... ms, LLVM ... ms, loading ... ms
+        2. (x: f64[4], a: a Python float)
+            because x is f64[4], was f64[3] at ...
+            took ...
+        """
+        code = getattr(self.fn, "__code__", None)
+        name = getattr(self.fn, "__name__", repr(self.fn))
+        return History(
+            name, self._chapters, made[code] if code is not None else 1, str(Source(code, 0)) if code else ""
+        )
 
     def __repr__(self) -> str:
         return f"jit({self.fn!r})"
@@ -244,27 +234,47 @@ class Jitted(entry.Native):  # type: ignore[misc]
         return self if owner is None else MethodType(self, owner)
 
 
-_by_python = Jitted.__call__
 entry.enable(Jitted)
 
 
-def _like(t: ArrayType) -> Any:
-    """Something of a type, to trace with: a Python number, or an array without memory of its own."""
-    return WEAK_SAMPLES[t.dtype.kind] if t.weak else np.broadcast_to(np.zeros((), t.dtype), t.shape)
+def closed(
+    fn: Callable[..., Any], structure: Any, types: Sequence[ArrayType], names: Sequence[str]
+) -> tuple[Graph, list[Any], Any]:
+    """The graph of a function, what it captures of transforms around it, and the containers of its results.
+
+    The captured tensors are the leading inputs of the graph.
+    """
+    out: Any = None
+
+    def flat(*tensors: Any) -> list[Any]:
+        nonlocal out
+        args, kwargs = unflatten(structure, tensors)
+        outputs, out = flatten(fn(*args, **kwargs))
+        return outputs
+
+    graph, captured = stage(flat, types, names, close=True, name=getattr(fn, "__name__", "graph"))
+    return graph.replace(in_tree=None if captured else structure, out_tree=out), captured, out
 
 
-def jit(fn: Callable[..., Any] | None = None, *, static_argnames: str | Sequence[str] = ()) -> Any:
+def jit(
+    fn: Callable[..., Any] | None = None, *, static_argnames: str | Sequence[str] = (), branches: bool | int = False
+) -> Any:
     """`fn` compiled: traced once for each combination of argument types, optimised, and run as machine code.
 
     Parameters
     ----------
     fn : a function of arrays in any containers, written in NumPy.
     static_argnames : parameters that are no arrays; each of their values (hashable) gets a program of its own.
+    branches : let Python's `if`, `while`, `and`, `or` ask for traced values. The program is then split there: the
+        trace follows the actual value, the other branch is traced when a call first takes it, and a call runs the
+        compiled pieces one after the other. A number allows that many pieces (True: 200) for each combination of
+        types; a function that needs more is evaluated without compiling, with a `BranchLimitWarning`.
 
     Returns
     -------
-    A function of the same arguments, NumPy in, NumPy out. In another transform (`grad(jit(f))`) its graph takes
-    part like the function itself. `f.lower(*args)` shows the graph, the loop nests and the machine code.
+    A function of the same arguments, NumPy in, NumPy out. In another transform (`grad(jit(f))`) it is one operation,
+    whose derivatives and batches are compiled too. Arrays that `fn` captures are constants of the program.
+    `f.lower(*args)` shows the graph, the loop nests and the machine code; `f.explain()` why it was traced again.
 
     Raises
     ------
@@ -276,8 +286,11 @@ def jit(fn: Callable[..., Any] | None = None, *, static_argnames: str | Sequence
     >>> import numpy as np, wengert as wg
     >>> wg.jit(lambda x: np.sum(x**2))(np.arange(3.0))
     np.float64(5.0)
+    >>> wg.jit(lambda x: x if x > 0 else -x, branches=True)(-2.0)
+    np.float64(2.0)
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    pieces = 200 if branches is True else int(branches)
     if fn is None:
-        return lambda f: Jitted(f, names)
-    return Jitted(fn, names)
+        return lambda f: Jitted(f, names, pieces)
+    return Jitted(fn, names, pieces)

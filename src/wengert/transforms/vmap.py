@@ -40,6 +40,9 @@ class Batch(Interpreter):
     def concrete(self, tensor: Tensor) -> Any:
         return None  # a batch of numbers is not a number: `if x > 0` cannot be answered
 
+    def decide(self, tensor: Tensor) -> bool | None:
+        return None
+
     def show(self, tensor: Tensor) -> str:
         return f"Tensor({tensor.type}, batch of {self.size})"
 

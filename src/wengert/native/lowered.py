@@ -1,0 +1,124 @@
+"""A traced function on its way to machine code, each stage made when first asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.graph import Graph
+from ..passes import NATIVE, optimize
+from . import cache
+from .digest import digest_of
+from .program import Program
+
+
+class Lowered:
+    """What `f.lower(*args)` shows: the traced and the optimised graph, loop nests, LLVM text, assembly.
+
+    `times` holds the seconds that went into its stages so far; `captured` are tensors of transforms around the
+    function, the leading inputs of the graph.
+    """
+
+    def __init__(
+        self, traced: Graph, structure: Any = None, times: dict[str, float] | None = None,
+        captured: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
+        self.traced = traced
+        self.structure = structure
+        self.times: dict[str, float] = {} if times is None else times
+        self.captured = captured
+        self.types = [v.type for v in traced.inputs]
+        self._making = threading.RLock()
+        self._graph: Graph | None = None
+        self._program: Program | None = None
+
+    @classmethod
+    def of(cls, graph: Graph, *more: Any) -> Lowered:
+        """That of a graph, made once; `more` as in the constructor, for the first time."""
+        return graph.cached("lowered", lambda: cls(graph, *more))  # type: ignore[no-any-return]
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after the passes."""
+        with self._making:
+            if self._graph is None:
+                with Stopwatch(self.times, "passes"):
+                    self._graph = optimize(self.traced, NATIVE)
+            return self._graph
+
+    @property
+    def program(self) -> Program:
+        """The machine code, made when first asked for."""
+        with self._making:
+            if self._program is None:
+                outputs = [a.type for a in self.traced.outputs]
+                found = None if cache.folder() is None else digest_of(self.traced)
+                key, constants = found or (None, [])
+                self._program = Program(lambda: self.graph, self.types, outputs, key, constants, self.times)
+            return self._program
+
+    @property
+    def ready(self) -> Program:
+        """The machine code, with one look where it is there already."""
+        return self._program or self.program
+
+    @property
+    def loops(self) -> str:
+        """The loop nests as text."""
+        return self.program.loops
+
+    @property
+    def llvm(self) -> str:
+        """The LLVM text, before LLVM's own optimisations."""
+        return self.program.llvm
+
+    @property
+    def assembly(self) -> str:
+        """The machine code as text."""
+        return self.program.assembly
+
+    @property
+    def callbacks(self) -> list[str]:
+        """Operations that have no native code and are computed by NumPy."""
+        return self.program.callbacks
+
+    @property
+    def compiled(self) -> bool:
+        """Whether there is machine code yet."""
+        return self._program is not None
+
+    @property
+    def cached(self) -> bool:
+        """Whether the machine code came from the cache on disk."""
+        return self._program is not None and self._program.cached
+
+    def run(self, leaves: Sequence[Any]) -> list[Any]:
+        """The outputs for flat values, which are copied where they do not lie as the program wants them."""
+        return self.ready(fitting(leaves, self.types))
+
+
+def fitting(leaves: Sequence[Any], types: Sequence[Any]) -> list[Any]:
+    """Values as contiguous arrays of the given types."""
+    return [
+        x if x.__class__ is np.ndarray and x.flags.c_contiguous and x.flags.aligned and x.dtype is t.dtype
+        else np.require(x, t.dtype, ("C", "A")).reshape(t.shape)
+        for x, t in zip(leaves, types, strict=True)
+    ]  # fmt: skip
+
+
+class Stopwatch:
+    """Adds the seconds of a block to an entry of a dictionary."""
+
+    def __init__(self, times: dict[str, float], stage: str) -> None:
+        self.times = times
+        self.stage = stage
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, *failure: Any) -> None:
+        self.times[self.stage] = self.times.get(self.stage, 0.0) + time.perf_counter() - self.start
