@@ -1,4 +1,4 @@
-"""Functions with derivatives of their own: either mode from either rule, any order, batches, graphs, compiled; misfits."""
+"""Functions with derivatives of their own: either mode from either rule, any order, batches, compiled; misfits."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ USES = {
     "gradient": lambda f: wg.grad(loss(f), argnums=(0, 1)),
     "gradient in one": lambda f: wg.grad(loss(f), argnums=1),
     "hessian": lambda f: wg.hessian(loss(f)),
-    "forward over forward": lambda f: lambda x, a: wg.jvp(
-        lambda x: wg.jvp(lambda x: loss(f)(x, a), (x,), (np.cos(x),))[1], (x,), (np.sin(x),)
+    "forward over forward": lambda f: (
+        lambda x, a: wg.jvp(lambda x: wg.jvp(lambda x: loss(f)(x, a), (x,), (np.cos(x),))[1], (x,), (np.sin(x),))
     ),
     "reverse over reverse": lambda f: wg.grad(lambda x, a: np.sum(wg.grad(loss(f))(x, a) ** 3), argnums=1),
     "reverse over forward": lambda f: wg.grad(lambda x, a: wg.jvp(lambda x: loss(f)(x, a), (x,), (x,))[1]),
@@ -75,8 +75,8 @@ USES = {
     "gradient of a batch": lambda f: wg.grad(
         lambda x, a: np.sum(wg.vmap(loss(f), (0, None))(np.stack([x, 2 * x]), a) ** 2), (0, 1)
     ),
-    "batch of batches": lambda f: lambda x, a: wg.vmap(lambda a: wg.vmap(lambda x: wg.grad(loss(f))(x, a))(np.eye(3)))(
-        np.stack([a, a.T])
+    "batch of batches": lambda f: (
+        lambda x, a: wg.vmap(lambda a: wg.vmap(lambda x: wg.grad(loss(f))(x, a))(np.eye(3)))(np.stack([a, a.T]))
     ),
     "in a scan": lambda f: wg.grad(
         lambda x, a: np.sum(wg.scan(lambda c, _: (f(c, a)["y"] + 0.1 * c, c), x, None, 3)[1] ** 2), (0, 1)
@@ -279,9 +279,8 @@ def wrong_sign(kind):
 def test_a_wrong_sign_is_refused_with_both_numbers(kind, use):
     x = 1.0 if use is wg.grad else numpy.ones(3)
     f = wrong_sign(kind)
-    total = f if use is not wg.jit else f
     with pytest.raises(WrongRuleError) as caught:
-        use(lambda x: np.sum(total(x)))(x)
+        use(lambda x: np.sum(f(x)))(x)
     message = str(caught.value)
     assert f"the {kind} rule of sin gives the derivative -" in message
     assert "but the slope of the function is 0." in message
@@ -308,7 +307,7 @@ def test_rules_that_disagree():
 def test_another_value_or_no_linear_rule():
     f = wg.custom_jvp(np.sin)
     f.defjvp(lambda p, t: (np.cos(p[0]), np.cos(p[0]) * t[0]))
-    with pytest.raises(WrongRuleError, match="sin returns 0.84147.*, but the result that its jvp rule returns is 0.54"):
+    with pytest.raises(WrongRuleError, match=r"sin returns 0\.84147.* its jvp rule returns is 0\.54"):
         wg.grad(f)(1.0)
     g = wg.custom_jvp(np.sin)
     g.defjvp(lambda p, t: (np.sin(p[0]), np.cos(p[0]) * abs(t[0])))
@@ -319,7 +318,9 @@ def test_another_value_or_no_linear_rule():
 def test_a_kink_is_no_error():
     for slope in (0.0, 0.5, 1.0):
         relu = wg.custom_jvp(lambda x: np.maximum(x, 0))
-        relu.defjvp(lambda p, t, s=slope: (np.maximum(p[0], 0), np.where(p[0] > 0, 1.0, np.where(p[0] < 0, 0, s)) * t[0]))
+        relu.defjvp(
+            lambda p, t, s=slope: (np.maximum(p[0], 0), np.where(p[0] > 0, 1.0, np.where(p[0] < 0, 0, s)) * t[0])
+        )
         assert wg.grad(relu)(0.0) == slope
     relu = wg.custom_jvp(lambda x: np.maximum(x, 0))
     relu.defjvp(lambda p, t: (np.maximum(p[0], 0), -1.0 * t[0]))
@@ -378,7 +379,7 @@ def test_another_result_or_other_containers():
 def test_wrong_shapes_and_dtypes():
     f = wg.custom_vjp(lambda x: np.sum(x))
     f.defvjp(lambda x: (np.sum(x), x), lambda x, ct: (ct,))
-    with pytest.raises(RuleShapeError, match=r"vjp rule of <lambda>: cotangent\[0\] is f64\[\], the argument is f64\[3\]"):
+    with pytest.raises(RuleShapeError, match=r"cotangent\[0\] is f64\[\], the argument is f64\[3\]"):
         wg.grad(f)(X)
     g = wg.custom_jvp(lambda x: np.sum(x))
     g.defjvp(lambda p, t: (np.sum(p[0]), t[0]))

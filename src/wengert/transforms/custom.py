@@ -52,7 +52,7 @@ class CustomFunction(Definition):
 
         Parameters
         ----------
-        rule : gets the tuples of arguments and of their tangents (zeros where nothing moves, None for integers), after
+        rule : gets the tuples of arguments and of their tangents (zeros where nothing moves), after
             the arguments in `nondiff_argnums`, if there are any. It must be linear in the tangents, and written in
             operations that can be traced. A tangent that it returns as None is zero.
 

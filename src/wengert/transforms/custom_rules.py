@@ -359,8 +359,8 @@ def strong(value: Any) -> ArrayType:
 
 
 def zeros(t: ArrayType) -> Any:
-    """The zero tangent or cotangent of a type; None for integers, which have none."""
-    return np.zeros(t.shape, t.dtype)[()] if is_inexact(t.dtype) else None
+    """The zero tangent or cotangent of a type, which is all that integers have."""
+    return np.zeros(t.shape, t.dtype)[()]
 
 
 def zero_of(value: Any) -> Any:
