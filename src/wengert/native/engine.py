@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 from .mathematics_rescue import definitions
 
 MEDIUM = 2500
-"""Lines of the longest function beyond which straight-line code is not searched for vectors, which takes LLVM seconds."""
+"""Lines of the longest function beyond which straight-line code is not searched for vectors, which takes seconds."""
 LARGE = 8000
 """Lines beyond which everything is optimised less, so that compiling stays quick."""
 

@@ -408,7 +408,7 @@ class Emitter:
     # The whole ----------------------------------------------------------------------------------------
 
     def function(self, name: str) -> str:
-        """The text of a function of the arena, the details of an error, and the arrays; it returns an error's number."""
+        """The text of a function of arena, details of an error, and arrays, which returns an error's number."""
         self.block(self.builder.root)
         records = [b for b in self.builder.buffers if b.kind == "record"]
         head = ["  %code = alloca i64", "  store i64 0, ptr %code"]

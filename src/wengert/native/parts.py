@@ -82,7 +82,7 @@ class Parts:
         for n, node in enumerate(nodes):
             # ... and no result of a call may lie where an operand or another result of it is.
             results = [targets.get(var) or self.new(var.shape, var.dtype) for var in node.outputs or ()]
-            given = [column[n] or known[atom] for column, atom in zip(columns, node.inputs, strict=True)]  # type: ignore[index]
+            given: list[Any] = [column[n] or known[atom] for column, atom in zip(columns, node.inputs, strict=True)]
             for x in (*given, *results):
                 self.touch(x.buffer)
             known.update(zip(node.outputs or (), results, strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..graph.nodes import Var
 from ..graph.types import ArrayType
 from .call import Call, as_typed
 
@@ -27,9 +28,8 @@ class Part(Call):
         return tuple(atom.type for atom in self.body.outputs)
 
     def numpy(self, *operands: Any) -> tuple[Any, ...]:
-        return tuple([
-            as_typed(atom, out) for out, atom in zip(super().numpy(*operands), self.body.outputs, strict=True)
-        ])  # fmt: skip
+        pairs = zip(super().numpy(*operands), self.body.outputs, strict=True)
+        return tuple([as_typed(atom, out) if isinstance(atom, Var) else out for out, atom in pairs])
 
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Sequence[ArrayType]) -> Any:
         return e.part(self.body, operands, out)

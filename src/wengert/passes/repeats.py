@@ -69,7 +69,8 @@ def stretches(tokens: Array, places: Array, least: int) -> list[Stretch]:
             last = stop + length - 1
             if last - begin >= 2 * period and places[last] - places[begin + period] >= least:
                 end = last
-                found.append(Stretch(*places[[begin, last]].tolist(), int(places[begin + period] - places[begin])))
+                width = int(places[begin + period] - places[begin])
+                found.append(Stretch(int(places[begin]), int(places[last]), width))
         if found:
             return found
     return []
