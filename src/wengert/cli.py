@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "cache",
         help="show or clear the compiled programs kept on disk",
         description="Show where compiled programs are kept, how many there are and how much room they take. "
-        "WENGERT_CACHE names another folder (empty: none), WENGERT_CACHE_SIZE the limit in megabytes.",
+        "WENGERT_CACHE names another folder (off: none), WENGERT_CACHE_SIZE the limit in megabytes.",
     )
     kept.add_argument("action", nargs="?", choices=("show", "clear"), default="show", help="default: %(default)s")
     return main_parser
@@ -70,7 +70,7 @@ def show_cache(action: str) -> int:
     """The subcommand `cache`."""
     place = cache.folder()
     if place is None:
-        print("the cache is turned off: WENGERT_CACHE is empty")
+        print("the cache is turned off by WENGERT_CACHE")
         return 0
     if action == "clear":
         count, size = cache.clear()

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy
 import pytest
@@ -293,8 +292,9 @@ def test_files_are_private(place):
 def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.setenv("WENGERT_CACHE", str(tmp_path / "here"))
     assert cache.folder() == tmp_path / "here"
-    monkeypatch.setenv("WENGERT_CACHE", "")
-    assert cache.folder() is None
+    for off in ("off", "0", " ", ""):
+        monkeypatch.setenv("WENGERT_CACHE", off)
+        assert cache.folder() is None
     assert not program().cached
     assert not program().cached
     monkeypatch.delenv("WENGERT_CACHE")
@@ -375,17 +375,20 @@ for k in range(4):
 
 
 def test_another_environment_finds_nothing(place, monkeypatch):
+    facts = {"processor": "one", "files": "some"}
+    for name in facts:
+        monkeypatch.setattr(digest, name, lambda *_, name=name: facts[name])
+    digest.environment.cache_clear()
     program()
-    usual = {
-        name: getattr(digest, name)(*given) for name, given in (("processor", ()), ("files", (Path(digest.PACKAGE),)))
-    }
-    for change in usual:
-        monkeypatch.setattr(digest, change, lambda *_: "another")
+    for name, usual in list(facts.items()):
+        facts[name] = "another"
         digest.environment.cache_clear()
         assert not program().cached
-        monkeypatch.setattr(digest, change, lambda *_, found=usual[change]: found)
+        facts[name] = usual
         digest.environment.cache_clear()
         assert program().cached
+    monkeypatch.undo()
+    digest.environment.cache_clear()
 
 
 def test_processor_elsewhere():

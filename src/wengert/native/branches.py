@@ -27,7 +27,7 @@ from ..graph.graph import Graph
 from ..graph.interpreter import bind, state
 from ..graph.nodes import Const, Var
 from ..graph.primitive import Primitive
-from ..graph.stage import Stage
+from ..graph.stage import Stage, evaluate
 from ..graph.tensor import Tensor
 from ..graph.trees import Structure, flatten, unflatten
 from ..graph.types import ArrayType, Dim
@@ -70,6 +70,8 @@ class Piece:
     def run(self, values: Sequence[Any], traced: bool) -> Sequence[Any]:
         """The outputs for the values of a call."""
         given = [values[k] for k in self.reads]
+        if state.watch is not None:  # a watch wants to see every operation
+            return evaluate(self.graph, *given)
         return bind(as_call(self.graph), *given) if traced else compiled(self.graph)(*given)
 
 
@@ -145,7 +147,7 @@ class Splitting(Stage):
                     if var in alive and not any(isinstance(n, Dim) for n in var.shape):
                         kept.append(var)
                         places.append((k, j))
-        graph = self.leading_to([*wanted, *kept])
+        graph = self.leading_to([*wanted, *kept], whole=structure is not None and not self.path)
         reads = [self.place_of[var] for var in graph.inputs]
         piece = Piece(self.stretch(), tree.shared(graph), reads, places, source, structure)
         with self.aside(), Stopwatch(tree.elsewhere, "running"):
@@ -161,8 +163,11 @@ class Splitting(Stage):
             self.start = len(self.nodes)
         return outs
 
-    def leading_to(self, outputs: Sequence[Any]) -> Graph:
-        """The graph from the values that are there to these: what earlier pieces did not keep is computed again."""
+    def leading_to(self, outputs: Sequence[Any], whole: bool) -> Graph:
+        """The graph from the values that are there to these: what earlier pieces did not keep is computed again.
+
+        `whole`: its inputs are all values that are there, and not only those that it reads.
+        """
         chosen: dict[Any, None] = {}
         reads: dict[Var, None] = {}
         wanted = list(outputs)
@@ -177,7 +182,7 @@ class Splitting(Stage):
                 chosen[atom.node] = None
                 wanted.extend(atom.node.inputs)
         nodes = sorted(chosen, key=lambda node: node.number)
-        inputs = sorted(reads, key=self.place_of.__getitem__)
+        inputs = list(self.place_of) if whole else sorted(reads, key=self.place_of.__getitem__)
         return Graph(inputs, nodes, outputs, f"{self.tree.name}, piece {self.tree.count + 1}")
 
     @contextmanager
@@ -218,6 +223,8 @@ class Tree:
         self.pieces: list[Piece] = []
         self.graphs: dict[str, Graph] = {}
         self.given_up: str | None = None
+        self.straight: Lowered | None = None
+        """The program of a function without branches."""
         self.elsewhere: dict[str, float] = {"running": 0.0}
         self.tracing = 0.0
         self.growing = threading.RLock()
@@ -254,6 +261,8 @@ class Tree:
                 outputs, structure = flatten(self.fn(*args, **kwargs))
                 del args, kwargs, tensors
                 outs = trace.cut([trace.atom(out) for out in outputs], None, structure)
+            if len(path) == 1:  # nothing was asked
+                self.straight = Lowered.of(path[0].graph, structure)
             return unflatten(structure, outs)
         except GiveUp as problem:
             self.given_up = problem.why

@@ -5,8 +5,8 @@ another name and then renamed, so that processes do not disturb each other, and 
 it belongs to the user, nobody else can write to it, and nothing about it is wrong; otherwise the program is compiled
 and the file written anew. When the files grow over a limit, those used longest ago go.
 
-The folder is `wengert` in the user's cache folder; `WENGERT_CACHE` names another one, and set to nothing turns the
-cache off. `WENGERT_CACHE_SIZE` is the limit in megabytes.
+The folder is `wengert` in the user's cache folder; `WENGERT_CACHE` names another one, and set to nothing, `0` or
+`off` turns the cache off. `WENGERT_CACHE_SIZE` is the limit in megabytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def folder() -> Path | None:
     """Where programs are kept; None if they shall not be."""
     named = os.environ.get("WENGERT_CACHE")
     if named is not None:
-        return Path(named).expanduser() if named else None
+        return None if named.strip().lower() in ("", "0", "off") else Path(named).expanduser()
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
     else:

@@ -144,23 +144,24 @@ class Jitted(entry.Native):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         found, leaves, traced = self._find(args, kwargs)
-        if state.watch is not None:  # a watch wants to see every operation
-            if self.branches:
-                return self.fn(*args, **kwargs)
-            return unflatten(found.structure, evaluate(found.traced, *found.captured, *leaves))
         if self.branches:
-            return found(leaves, traced)
+            result = found(leaves, traced)
+            if found.straight is not None and not traced and entry.available and not unusual.value:
+                self._add_record(found.straight, args, kwargs, leaves)
+            return result
+        if state.watch is not None:  # a watch wants to see every operation
+            return unflatten(found.structure, evaluate(found.traced, *found.captured, *leaves))
         if traced or found.captured:
             outs = bind(as_call(found.traced), *found.captured, *leaves)
             return unflatten(found.structure, outs)
-        if entry.available and not unusual.value and len(self._records) < entry.MOST:
+        if entry.available and not unusual.value:
             self._add_record(found, args, kwargs, leaves)
         return unflatten(found.structure, found.run(leaves))
 
     def _add_record(self, found: Lowered, args: Any, kwargs: Any, leaves: Sequence[Any]) -> None:
         """Let the next call of this form go straight into the program."""
         form = (id(found), len(args), tuple(kwargs), tuple([leaf.__class__ for leaf in leaves]))
-        if form in self._forms:
+        if form in self._forms or len(self._records) >= entry.MOST:
             return
         with self._adding:
             if form in self._forms:

@@ -39,7 +39,10 @@ class Lowered:
     @classmethod
     def of(cls, graph: Graph, *more: Any) -> Lowered:
         """That of a graph, made once; `more` as in the constructor, for the first time."""
-        return graph.cached("lowered", lambda: cls(graph, *more))  # type: ignore[no-any-return]
+        found: Lowered = graph.cached("lowered", lambda: cls(graph, *more))
+        if more and found.structure is None:
+            found.structure = more[0]
+        return found
 
     @property
     def graph(self) -> Graph:
