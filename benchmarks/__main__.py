@@ -15,7 +15,7 @@ from . import machine, render
 from .harness import Report
 
 HERE = Path(__file__).parent
-WORKLOADS = ("chain", "rosenbrock", "numpy_calls", "large_arrays", "long_jvp", "million_operations", "startup")
+WORKLOADS = ("chain", "rosenbrock", "numpy_calls", "large_arrays", "long_jvp", "million_operations", "mathematics", "startup")
 
 
 def run(workload: str, quick: bool) -> list[Report] | None:

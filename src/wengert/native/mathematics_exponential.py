@@ -27,6 +27,11 @@ class Exponential(Basic):
             r = self.add(r, low)
         return exponent, r, self.mul(self.mul(r, r), self.polynomial(r, EXP[form or x.dtype]))
 
+    def _reduced_sum(self, x: Any, low: Any = None, form: str | None = None) -> tuple[Any, Any]:
+        """n as in `_reduced`, and exp(r) - 1."""
+        exponent, r, _ = self._reduced(x, low, form)
+        return exponent, self.fma(self.mul(r, r), self.polynomial(r, EXP[form or x.dtype]), r)
+
     def _power_of_two(self, exponent: Any, dtype: str, less: int = 0) -> Any:
         """2**(n - less) from what `_reduced` returns, for normal results."""
         return self.two_to(self.sub(exponent, FORMATS[dtype].bias + less), dtype)
@@ -34,15 +39,20 @@ class Exponential(Basic):
     def exp(self, x: Any, low: Any = None) -> Any:
         """exp(x + low), where `low` is far below x."""
         x = self.clamp(x, -746.0, 710.0) if x.dtype == "f64" else self.clamp(x, -104.5, 89.0)
-        exponent, r, rest = self._reduced(x, low)
-        return self.scaled(self.add(self.add(r, rest), 1.0), exponent)
+        return self._scaled_up(*self._reduced_sum(x, low))
+
+    def _scaled_up(self, exponent: Any, p: Any) -> Any:
+        """(1 + p) 2**n."""
+        half = self.shift_right(exponent, 1)
+        first, second = self.two_to(half, p.dtype), self.two_to(self.sub(exponent, half), p.dtype)
+        return self.mul(self.fma(p, first, first), second)
 
     def exp2(self, x: Any) -> Any:
         f = FORMATS[x.dtype]
         x = self.clamp(x, -1077.0, 1025.0) if x.dtype == "f64" else self.clamp(x, -151.0, 129.0)
         n, exponent = self.nearest(x, 1.0, 2 * f.bias)
         r = self.sub(x, n)
-        return self.scaled(self.fma(r, self.polynomial(r, EXP2[x.dtype]), 1.0), exponent)
+        return self._scaled_up(exponent, self.mul(r, self.polynomial(r, EXP2[x.dtype])))
 
     def _grown(self, x: Any, less: int = 0) -> Any:
         """(exp(x) - 1) / 2**less, where 2**(n - less) is in range."""
@@ -63,9 +73,9 @@ class Exponential(Basic):
 
     def _quarter(self, x: Any) -> Any:
         """exp(|x|) / 4, which is finite wherever the hyperbolic functions are."""
-        exponent, r, rest = self._reduced(self.clamp(self.size(x), 0.0, 710.6 if x.dtype == "f64" else 89.5))
+        exponent, p = self._reduced_sum(self.clamp(self.size(x), 0.0, 710.6 if x.dtype == "f64" else 89.5))
         scale = self._power_of_two(exponent, x.dtype, 2)
-        return self.fma(scale, self.add(r, rest), scale)
+        return self.fma(scale, p, scale)
 
     def sinh(self, x: Any) -> Any:
         """By a polynomial for |x| <= 1, and as (exp(|x|) - exp(-|x|)) / 2 beyond."""
@@ -87,20 +97,20 @@ class Exponential(Basic):
 
     # Logarithms -----------------------------------------------------------------------------------------
 
-    def _tail(self, f: Any, form: str | None = None) -> Any:
+    def _tail(self, f: Any) -> Any:
         """log(1 + f) - f."""
-        return self.mul(self.mul(f, f), self.polynomial(f, LOG[form or f.dtype]))
+        return self.mul(self.mul(f, f), self.polynomial(f, LOG[f.dtype]))
 
-    def _of_positive(self, x: Any, found: Any, infinity: Any = None) -> Any:
+    def _of_positive(self, x: Any, found: Any) -> Any:
         """A logarithm with its values outside the positive numbers."""
         below = self.select(self.eq(x, 0.0), self.const(-math.inf, x.dtype), self.const(math.nan, x.dtype))
         found = self.select(self.le(x, 0.0), below, found)
         return self.select(self.lt(x, math.inf), found, x)
 
-    def log(self, x: Any, form: str | None = None) -> Any:
+    def log(self, x: Any) -> Any:
         ln2 = FORMATS[x.dtype].ln2
-        k, f, _ = self.mantissa(x, subnormal=form is None)
-        rest = self.add(f, self.fma(k, ln2[1], self._tail(f, form)))
+        k, f, _ = self.mantissa(x)
+        rest = self.add(f, self.fma(k, ln2[1], self._tail(f)))
         return self._of_positive(x, self.fma(k, ln2[0], rest))
 
     def log2(self, x: Any) -> Any:
@@ -120,10 +130,11 @@ class Exponential(Basic):
         total, rest = self.larger_plus(self.mul(k, two[0]), p)
         return self._of_positive(x, self.add(total, self.add(rest, self.fma(k, two[1], low))))
 
-    def _log1p(self, x: Any, low: Any = None, doubled: Any = None) -> Any:
+    def _log1p(self, x: Any, low: Any = None, doubled: Any = None, below_one: bool = False) -> Any:
         """log(1 + x + low) for -1 < x < infinity, plus log(2) where `doubled`, with `low` far below x."""
         form = FORMATS[x.dtype]
-        u, error = self.plus(x, self.const(1.0, x.dtype))
+        one = self.const(1.0, x.dtype)
+        u, error = self.larger_plus(one, x) if below_one else self.plus(x, one)
         k, f, raw = self.mantissa(u, subnormal=False)
         plain = self.eq(k, 0.0)
         zero = self.const(0.0, x.dtype)
@@ -133,7 +144,9 @@ class Exponential(Basic):
             error = self.add(error, low)
         # What rounding 1 + x lost, in units of 2**k; nothing where 1 + x is x to all digits.
         inverse = self.two_to(self.sub(self.const(2 * form.bias + 1, form.unsigned), raw), x.dtype)
-        lost = self.select(self.gt(x, 2.0**60), zero, self.mul(error, inverse))
+        lost = self.mul(error, inverse)
+        if not below_one:
+            lost = self.select(self.gt(x, 2.0**60), zero, lost)
         # log(1 + f + c) = log(1 + f) + c / (1 + f), where a few digits of the quotient will do.
         tail = self.fma(lost, self.fma(f, self.sub(f, 1.0), 1.0), self._tail(f))
         if doubled is not None:
@@ -148,14 +161,17 @@ class Exponential(Basic):
 
     def logaddexp(self, x: Any, y: Any) -> Any:
         """log(exp(x) + exp(y)); where the two terms cancel, within 2 units of the last place of the larger one."""
-        gap, low = self.plus(self.maximum(x, y), self.neg(self.minimum(x, y)))
-        low = self.select(self.lt(gap, 800.0), low, self.const(0.0, x.dtype))
-        found = self.add(self.maximum(x, y), self._log1p(self.exp(self.neg(gap), self.neg(low))))
+        swap = self.gt(x, y)
+        large, small = self.select(swap, x, y), self.select(swap, y, x)
+        gap, low = self.plus(small, self.neg(large))
+        low = self.select(self.gt(gap, -800.0), low, self.const(0.0, x.dtype))
+        found = self.add(large, self._log1p(self.exp(gap, low), below_one=True))
         return self.select(self.eq(x, y), self.add(x, math.log(2)), found)
 
     def softplus(self, x: Any) -> Any:
         """log(1 + exp(x))."""
-        return self.add(self.maximum(x, 0.0), self._log1p(self.exp(self.neg(self.size(x)))))
+        positive = self.select(self.gt(x, 0.0), x, self.const(0.0, x.dtype))
+        return self.add(positive, self._log1p(self.exp(self.neg(self.size(x))), below_one=True))
 
     def arcsinh(self, x: Any) -> Any:
         """log(|x| + sqrt(x**2 + 1)) as log1p(|x| + x**2 / (1 + sqrt(x**2 + 1)))."""

@@ -10,7 +10,7 @@ from .mathematics_basic import FORMATS, parts
 from .mathematics_coefficients import CBRT, ERF, LOG_PAIR, SHORT_TAIL, TAIL
 from .mathematics_exponential import Exponential
 
-TWO_THIRDS = parts(Decimal(2) / 3, "f64", 2)
+TWO_THIRDS = {dtype: parts(Decimal(2) / 3, dtype, 2) for dtype in FORMATS}
 
 
 class Special(Exponential):
@@ -83,10 +83,10 @@ class Special(Exponential):
         a = self.size(x)
         near = self.fma(a, self.polynomial(self.mul(a, a), ERF[x.dtype]), a)
         far = self.clamp(a, 0.0, 6.0 if wide else 4.0)
-        exponent, r, rest = self._reduced(self.neg(self.mul(far, far)))
+        exponent, p = self._reduced_sum(self.neg(self.mul(far, far)))
         scale = self._power_of_two(exponent, x.dtype)
         tail, _ = self._erfcx(far, TAIL["f64"] if wide else SHORT_TAIL["f32"])
-        beyond = self.fma(self.neg(self.fma(scale, self.add(r, rest), scale)), tail, 1.0)
+        beyond = self.fma(self.neg(self.fma(scale, p, scale)), tail, 1.0)
         return self.intrinsic("copysign", self.select(self.le(a, 1.0), near, beyond), x)
 
     def erfc(self, x: Any, form: str | None = None) -> Any:
@@ -117,7 +117,7 @@ class Special(Exponential):
         dtype = x.dtype
         one, zero = self.const(1.0, dtype), self.const(0.0, dtype)
         size = self.size(x)
-        found = self._power(size, y) if dtype == "f64" else self._short_power(size, y)
+        found = self._power(size, y)
         found = self.select(self.eq(size, 1.0), one, found)  # 1**infinity and (-1)**infinity are 1
         whole = self.eq(self.intrinsic("floor", y), y)
         half = self.mul(y, 0.5)
@@ -128,27 +128,21 @@ class Special(Exponential):
         found = self.select(root, self.const(math.nan, dtype), found)
         return self.select(self.either(self.eq(y, zero), self.eq(x, one)), one, found)
 
-    def _short_power(self, x: Any, y: Any) -> Any:
-        """x**y for x >= 0 in float32, which float64 holds with digits to spare."""
-        x, y = self.convert(x, "f64"), self.convert(y, "f64")
-        t = self.clamp(self.mul(y, self.log(x, "short")), -110.0, 95.0)
-        exponent, r, more = self._reduced(t, form="short")
-        scale = self._power_of_two(exponent, "f64")
-        return self.convert(self.fma(scale, self.add(r, more), scale), "f32")
-
     def _power(self, x: Any, y: Any) -> Any:
         """x**y for x >= 0 as exp(y log(x)) with the logarithm and the product in two floats each."""
+        wide = x.dtype == "f64"
         high, low = self._log_pair(x)
         t, rest = self.times(y, high)
-        rest = self.select(self.lt(self.size(t), 800.0), self.fma(y, low, rest), self.const(0.0, "f64"))
-        exponent, r, more = self._reduced(self.clamp(t, -746.0, 710.0), rest)
-        return self.scaled(self.add(self.add(r, more), 1.0), exponent)
+        inside = self.lt(self.size(t), 800.0 if wide else 150.0)
+        rest = self.select(inside, self.fma(y, low, rest), self.const(0.0, x.dtype))
+        t = self.clamp(t, -746.0, 710.0) if wide else self.clamp(t, -104.5, 89.0)
+        return self._scaled_up(*self._reduced_sum(t, rest))
 
     def _log_pair(self, x: Any) -> tuple[Any, Any]:
         """log(x) for x >= 0 as the sum of two floats, by log(1 + f) = 2 artanh(s), s = f / (2 + f)."""
-        ln2 = FORMATS["f64"].ln2
+        ln2, two_thirds = FORMATS[x.dtype].ln2, TWO_THIRDS[x.dtype]
         k, f, _ = self.mantissa(x)
-        d, d_low = self.larger_plus(self.const(2.0, "f64"), f)
+        d, d_low = self.larger_plus(self.const(2.0, x.dtype), f)
         r = self.div(1.0, d)
         s = self.mul(f, r)
         s_low = self.mul(self.fma(self.neg(s), d_low, self.fma(self.neg(s), d, f)), r)
@@ -156,9 +150,9 @@ class Special(Exponential):
         z_low = self.fma(self.mul(s, 2.0), s_low, z_low)
         cube, cube_low = self.times(s, z)
         cube_low = self.fma(s, z_low, self.fma(s_low, z, cube_low))
-        third, third_low = self.times(cube, TWO_THIRDS[0])
-        third_low = self.fma(cube, TWO_THIRDS[1], self.fma(cube_low, TWO_THIRDS[0], third_low))
-        further = self.mul(self.mul(cube, z), self.mul(self.polynomial(z, LOG_PAIR["f64"]), 2.0))
+        third, third_low = self.times(cube, two_thirds[0])
+        third_low = self.fma(cube, two_thirds[1], self.fma(cube_low, two_thirds[0], third_low))
+        further = self.mul(self.mul(cube, z), self.mul(self.polynomial(z, LOG_PAIR[x.dtype]), 2.0))
         sum_, low = self.larger_plus(self.mul(s, 2.0), third)
         low = self.add(low, self.fma(s_low, 2.0, self.add(third_low, further)))
         whole, whole_low = self.times(k, ln2[0])
