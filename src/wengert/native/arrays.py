@@ -20,6 +20,10 @@ class Array:
     dtype: np.dtype[Any]
     weight = 0
     """Operations that it takes to compute an element."""
+    host: Any = None
+    """The elements, if they are known while the program is written."""
+    spaced: Any = None
+    """The formula of an array of evenly spaced integers."""
 
     def at(self, e: Any, index: Index) -> Value:
         raise NotImplementedError
@@ -94,6 +98,8 @@ class Elements(Array):
             place = place.args[0]
         if isinstance(place, int):
             return self.items[place]
+        if e.probe is not None:
+            return e.probe.vary(e, self, place)  # type: ignore[no-any-return]
         return e.in_memory(self).at(e, index)  # type: ignore[no-any-return]
 
 
@@ -119,30 +125,48 @@ class Memory(Array):
         return e.load(self.buffer, e.add(self.offset, k)) if self.dense else None
 
     def at(self, e: Any, index: Index) -> Value:
-        return e.load(self.buffer, offset_of(e, self.offset, self.strides, index))  # type: ignore[no-any-return]
+        offset = offset_of(e, self.offset, self.strides, index)
+        if e.probe is not None:
+            return e.probe.load(e, self, index, offset)  # type: ignore[no-any-return]
+        return e.load(self.buffer, offset)  # type: ignore[no-any-return]
 
 
 class Map(Array):
-    """An array that is computed where it is read."""
+    """An array that is computed where it is read, or by its stage if it has one.
+
+    `sources` are the arrays that its function reads, None if nobody said.
+    """
 
     def __init__(self, shape: Sequence[Any], dtype: np.dtype[Any], fn: Callable[..., Value], weight: int = 0,
-                 flat: Callable[..., Value] | None = None) -> None:  # fmt: skip
+                 flat: Callable[..., Value] | None = None, sources: Sequence[Array] | None = None) -> None:  # fmt: skip
         self.shape = tuple(shape)
         self.dtype = dtype
         self.fn = fn
         self.weight = weight
         self._flat = flat
+        self.sources = sources
+        self.stage: Any = None
+
+    @property
+    def flattens_itself(self) -> bool:
+        return self._flat is not None
 
     @property
     def flattens(self) -> bool:
-        return self._flat is not None
+        return self._flat is not None if self.stage is None else self.stage.flattens
 
     def flat(self, e: Any, k: Any) -> Value | None:
+        return self.compute_flat(e, k) if self.stage is None else self.stage.flat(e, k)
+
+    def at(self, e: Any, index: Index) -> Value:
+        return self.compute(e, index) if self.stage is None else self.stage.at(e, index)
+
+    def compute_flat(self, e: Any, k: Any) -> Value | None:
         if self._flat is None:
             return None
         return remembered(e, (id(self), "flat", k), self, lambda: self._flat(k))  # type: ignore[misc]
 
-    def at(self, e: Any, index: Index) -> Value:
+    def compute(self, e: Any, index: Index) -> Value:
         return remembered(e, (id(self), *index), self, lambda: self.fn(list(index)))
 
 

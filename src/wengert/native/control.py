@@ -12,6 +12,7 @@ from ..graph.types import ArrayType, Dim
 from .arrays import Array, Elements, Map, Memory, known_size, size_of
 from .loops import NATIVE
 from .rearrange import SMALL
+from .stages import Stage, Stored
 
 
 class Variable:
@@ -37,35 +38,42 @@ class Variable:
             return self.memory
         return Elements(self.shape, self.dtype, [self.e.read(cell) for cell in self.cells])
 
-    def prepared(self, value: Array) -> Array:
-        """A new value, computed, but not written yet: other variables' new values may read the old one."""
-        e = self.e
-        if self.memory is None:
-            name = NATIVE[self.dtype]
-            return Elements(self.shape, self.dtype, [e.convert(v, name) for v in e.elements(value).items])
-        if isinstance(value, Memory) and value.buffer.kind == "arena" and not isinstance(value, Map):
-            return value
-        return e.fixed(e.fitted(value, self.shape, self.dtype))  # type: ignore[no-any-return]
-
-    def write(self, value: Array) -> None:
-        if self.memory is None:
-            for cell, item in zip(self.cells, value.items, strict=True):  # type: ignore[attr-defined]
-                self.e.write(cell, item)
-        elif value is not self.memory:
-            self.e.put(value, self.memory)
+    def fitted(self, value: Array) -> Array:
+        """A new value in the variable's shape and dtype."""
+        return self.e.fitted(value, self.shape, self.dtype)  # type: ignore[no-any-return]
 
 
-def assign(variables: Sequence[Variable], values: Sequence[Array]) -> None:
-    """All variables get new values at once."""
+def assign(
+    e: Any, variables: Sequence[Variable], values: Sequence[Array], rows: Sequence[tuple[Array, Memory]]
+) -> None:
+    """All variables get new values at once, after rows of records were written."""
     own = {v.memory.buffer for v in variables if v.memory is not None}
-    ready = []
+    ready: list[Array] = []
     for variable, value in zip(variables, values, strict=True):
-        new = variable.prepared(value)
-        if isinstance(new, Memory) and new is not variable.memory and new.buffer in own:
-            new = variable.e._stored(new)
-        ready.append(new)
-    for variable, value in zip(variables, ready, strict=True):
-        variable.write(value)
+        if variable.memory is None:
+            ready.append(value)
+            continue
+        new = variable.fitted(value)
+        if new is variable.memory or (isinstance(new, Memory) and new.buffer not in own):
+            ready.append(new)
+            continue
+        stage = e.stage(new) if isinstance(new, (Map, Stage)) else Stored(e, new)
+        stage.required, stage.inline = True, False
+        if stage not in e.pending:
+            e.pending.append(stage)
+        ready.append(stage)
+    e.deliver(rows)
+    e.force(ready)
+    items = [e.elements(value).items if v.memory is None else None for v, value in zip(variables, ready, strict=True)]
+    copies = []
+    for variable, value, found in zip(variables, ready, items, strict=True):
+        if found is not None:
+            name = NATIVE[variable.dtype]
+            for cell, item in zip(variable.cells, found, strict=True):
+                e.write(cell, e.convert(item, name))
+        elif value is not variable.memory:
+            copies.append((value, variable.memory))
+    e.deliver(copies)
 
 
 class Control:
@@ -79,7 +87,7 @@ class Control:
         return self.elements(row) if size is not None and size <= SMALL else row
 
     def scan(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
-        consts, init, xs = primitive.parts([self.fixed(x) for x in operands])
+        consts, init, xs = primitive.parts(self.fix(operands))
         xs = [x if isinstance(x, Memory) else self.in_memory(x) for x in xs]
         n = len(init)
         variables = [Variable(self, t, x) for t, x in zip(types, init, strict=False)]
@@ -88,18 +96,18 @@ class Control:
         with self.loop(length) as i:
             k = self.sub(self.sub(length, 1), i) if primitive.reverse else i
             outs = self.graph(primitive.body, [*consts, *[v.read() for v in variables], *[self.row(x, k) for x in xs]])
-            for stack, out in zip(stacks, outs[n:], strict=True):
-                self.put_row(out, stack, k)
-            assign(variables, outs[:n])
+            rows = [self.row_of(out, stack, k) for stack, out in zip(stacks, outs[n:], strict=True)]
+            assign(self, variables, outs[:n], rows)
         return [*[v.read() for v in variables], *stacks]
 
-    def put_row(self: Any, value: Array, stack: Memory, k: Any) -> None:
+    def row_of(self: Any, value: Array, stack: Memory, k: Any) -> tuple[Array, Memory]:
+        """A value and its place in a stack."""
         shape = stack.shape[1:]
         row = Memory(stack.buffer, shape, self.mul(k, stack.strides[0]), stack.strides[1:], True)
-        self.put(self.fitted(value, shape, stack.dtype), row)
+        return self.fitted(value, shape, stack.dtype), row
 
     def while_loop(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
-        cond_consts, consts, init = primitive.parts([self.fixed(x) for x in operands])
+        cond_consts, consts, init = primitive.parts(self.fix(operands))
         n = len(init)
         recording = primitive.length is not None
         variables = [Variable(self, t, x) for t, x in zip(types, init, strict=False)]
@@ -115,14 +123,15 @@ class Control:
             outs = self.graph(primitive.body, [*consts, *[v.read() for v in variables]])
             done = self.read(steps)
             count = self.add(done, 1)
+            rows = []
             for record, t, out in zip(records, kept, outs[n:], strict=True):
                 shape = self.extents(t.shape)
                 size = size_of(self, shape)
                 self.grow(record, self.mul(count, size))
                 row = self.whole(record, shape)
                 row.offset = self.mul(done, size)
-                self.put(self.fitted(out, shape, t.dtype), row)
-            assign(variables, outs[:n])
+                rows.append((self.fitted(out, shape, t.dtype), row))
+            assign(self, variables, outs[:n], rows)
             self.write(steps, count)
 
         self.repeat(test, body)
@@ -138,7 +147,7 @@ class Control:
         ]
 
     def switch(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
-        index, *rest = [self.fixed(x) for x in operands]
+        index, *rest = self.fix(operands)
         choice = self.convert(self.elements(index).items[0], "i64")
         count, source = len(primitive.branches), self.source
         fine = self.both(self.ge(choice, 0), self.lt(choice, count))
@@ -148,9 +157,7 @@ class Control:
         variables = [Variable(self, t, None) for t in types]
 
         def case(branch: Any) -> None:
-            outs = self.graph(branch, rest)
-            for variable, out in zip(variables, outs, strict=True):
-                variable.write(variable.prepared(out))
+            assign(self, variables, self.graph(branch, rest), ())
 
         self.branch(choice, [lambda b=b: case(b) for b in primitive.branches])  # type: ignore[misc]
         return [v.read() for v in variables]

@@ -56,7 +56,7 @@ class Buffer:
     record, which grows while the program runs. `place` is the argument's number, the address or the arena offset.
     """
 
-    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "place", "size")
+    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "place", "size", "version")
 
     def __init__(self, kind: str, dtype: np.dtype[Any], size: Any, number: int, place: int = -1) -> None:
         self.kind = kind
@@ -64,7 +64,7 @@ class Buffer:
         self.size = size
         self.number = number
         self.place = place
-        self.birth = self.last = self.depth = 0
+        self.birth = self.last = self.depth = self.version = 0
 
     @property
     def bytes(self) -> int:
@@ -101,6 +101,8 @@ class Write(Statement):
 
 class Loop(Statement):
     fields = ("index", "count", "body")
+    independent = False
+    """Whether no step needs what another one leaves behind, so that they may run in any order."""
 
 
 class Repeat(Statement):
@@ -345,11 +347,19 @@ class Builder:
 
     def load(self, buffer: Buffer, offset: Any) -> Value:
         self.touch(buffer)
-        constant = buffer.kind in ("input", "constant")
-        return self.value("load", (buffer, self.lift(offset, INDEX)), NATIVE[buffer.dtype], pure=constant)
+        offset = self.lift(offset, INDEX)
+        if buffer.kind in ("input", "constant"):
+            return self.value("load", (buffer, offset), NATIVE[buffer.dtype])
+        # What was read before in this step of this loop is the same until something is stored.
+        key = ("load", buffer, offset, buffer.version)
+        found = self.memos[-1].get(key)
+        if found is None:
+            found = self.memos[-1][key] = self.value("load", (buffer, offset), NATIVE[buffer.dtype], pure=False)
+        return found  # type: ignore[no-any-return]
 
     def store(self, buffer: Buffer, offset: Any, value: Any) -> None:
         self.touch(buffer)
+        buffer.version += 1
         self.block.statements.append(Store(buffer, self.lift(offset, INDEX), self.lift(value, NATIVE[buffer.dtype])))
 
     def grow(self, buffer: Buffer, count: Any) -> None:
@@ -435,7 +445,7 @@ def text(block: Block, indent: str = "") -> str:
         elif isinstance(s, Write):
             lines.append(f"{s.cell} = {s.value}")
         elif isinstance(s, Loop):
-            lines += [f"for {s.index} in range({s.count}):", text(s.body, "    ")]
+            lines += [f"{'each' if s.independent else 'for'} {s.index} in range({s.count}):", text(s.body, "    ")]
         elif isinstance(s, Repeat):
             lines += ["while:", text(s.test, "    "), f"    if not {s.proceed}: break", text(s.body, "    ")]
         elif isinstance(s, Branch):

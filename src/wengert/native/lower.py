@@ -28,32 +28,33 @@ from .arrays import (
     row_major,
     size_of,
 )
+from .constants import Diagonal, Spaced, formula, repeated, uniform
 from .control import Control
 from .indexing import Indexing
 from .library import Library
 from .loops import NATIVE, Buffer, Value
 from .mathematics import Scalars
+from .nests import CHEAP, Nests
 from .parts import Parts, runs
 from .rearrange import Rearranging
 from .reductions import Reductions
+from .stages import Probing, Stage
 from .windows import Sliding
 
 SMALL = 16
 """Elements up to which an array lives in registers."""
-CHEAP = 2
-"""Operations up to which an element is computed again by every reader."""
 LONGEST = 80
-"""Operations after which a chain of maps is cut by memory."""
+"""Operations after which a chain of maps is cut."""
 
 
-class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Scalars):
+class Lowering(Nests, Probing, Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Scalars):
     """One program being written. The public methods are what `lowering` rules use."""
 
     def __init__(self) -> None:
         super().__init__()
         self.dims: dict[Dim, Any] = {}
         self.kept: list[Any] = []
-        self.depth = 0
+        self.source: Any = None
 
     # Running a graph --------------------------------------------------------------------------------
 
@@ -62,27 +63,40 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
         known: dict[Var, Array] = dict(zip(graph.inputs, operands, strict=True))
         uses: dict[Var, int] = {}
         read: set[Var] = set()  # by others than parts
+        for atom in graph.outputs:
+            if isinstance(atom, Var):
+                uses[atom] = uses.get(atom, 0) + 1
         for node in graph.nodes:
             for atom in node.inputs:
                 if isinstance(atom, Var):
                     uses[atom] = uses.get(atom, 0) + 1
                     if not isinstance(node.primitive, Part):
                         read.add(atom)
-        wanted = {atom for atom in graph.outputs if isinstance(atom, Var)}
+        self.frames.append(known)
         for node, *others in runs(graph.nodes):
             if isinstance(node.primitive, Part):
                 self.parts([node, *others], known, targets or {}, read)
+                self.leave([node, *others], known, uses)
                 continue
             given = [known[a] if isinstance(a, Var) else self.constant(a) for a in node.inputs]
             outs = self.apply(node, given)
             for var, out in zip(node.outputs or (), outs, strict=True):
-                many = uses.get(var, 0) > 1 or (var in wanted and uses.get(var, 0))
                 target = (targets or {}).get(var)
-                if target is not None and many and isinstance(out, Map):
-                    self.put(out, target)
-                    out = target
-                known[var] = self.settled(out, bool(many))
-        return [known[a] if isinstance(a, Var) else self.constant(a) for a in graph.outputs]
+                known[var] = self.settled(out, uses.get(var, 0) > 1, target)
+            self.leave([node], known, uses)
+        results = [known[a] if isinstance(a, Var) else self.constant(a) for a in graph.outputs]
+        self.frames.pop()
+        return results
+
+    @staticmethod
+    def leave(nodes: Sequence[Node], known: dict[Var, Array], uses: dict[Var, int]) -> None:
+        """Forget values after their last use."""
+        for node in nodes:
+            for atom in node.inputs:
+                if isinstance(atom, Var):
+                    uses[atom] -= 1
+                    if not uses[atom]:
+                        del known[atom]
 
     def apply(self, node: Node, operands: list[Array]) -> list[Array]:
         primitive = node.primitive
@@ -93,6 +107,7 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
             out = primitive.lowering(self, operands, given, types if primitive.multiple else types[0])
             if out is not NotImplemented:
                 return list(out) if primitive.multiple else [out]
+        self.fix([x for x in operands if x.dtype in NATIVE], memory=True)
         return self.call_back(node, operands, types)
 
     @staticmethod
@@ -107,34 +122,81 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
         inside = () if "call" in node.primitive.facts else node.subgraphs  # a call's nodes are asked one by one
         return all(a.dtype in NATIVE for a in atoms) and all(Lowering.native(n) for _, g in inside for n in g.nodes)
 
-    def settled(self, value: Array, many: bool) -> Array:
-        """A result as it is kept: small ones in registers, expensive ones that are read again in memory."""
+    def settled(self, value: Array, many: bool, target: Memory | None = None) -> Array:
+        """A result as it is kept: small ones in registers, expensive ones that are read again as stages."""
         size = known_size(value.shape)
-        if size is not None and size <= SMALL and value.dtype in NATIVE:
+        small = size is not None and size <= SMALL and value.dtype in NATIVE
+        if isinstance(value, (Map, Stage)) and value.dtype in NATIVE and self.waits(value):
+            costly = isinstance(value, Map) and (value.weight > LONGEST or (many and value.weight > CHEAP))
+            if small or costly or (many and target is not None):
+                value = self.stage(value)
+        elif small:
             return self.elements(value)
-        if isinstance(value, Map) and (value.weight > LONGEST or (many and value.weight > CHEAP)):
-            return self.in_memory(value)
+        elif isinstance(value, Map) and (value.weight > LONGEST or (many and (value.weight > CHEAP or target))):
+            value = self.stage(value)
+        if target is not None and isinstance(value, Stage):
+            value.aim(target)
         return value
 
     def constant(self, atom: Const) -> Array:
+        """A constant: in registers if it is small, by its formula if it has one, otherwise in memory."""
         array = np.asarray(atom.value)
         if array.dtype != atom.dtype:
             array = array.astype(atom.dtype)
-        if array.size <= SMALL and array.dtype in NATIVE:
-            return Elements(
-                array.shape, array.dtype, [self.const(x, NATIVE[array.dtype]) for x in array.ravel().tolist()]
-            )
-        first = array.ravel()[:1]
-        if array.dtype in NATIVE and (array == first).all():
-            value = self.const(first[0].item(), NATIVE[array.dtype])
-            return self.map(array.shape, array.dtype, lambda index: value, flat=lambda k: value)
-        buffer = next((b for owner, b in self.kept if owner is atom), None)
-        if buffer is None:
-            array = np.ascontiguousarray(array)
-            buffer = self.buffer("constant", array.dtype, array.size, array.ctypes.data)
-            self.kept.append((atom, buffer))
-            self.kept.append((array, None))
+        found = self._constant(atom, array)
+        found.host = array
+        return found
+
+    def _constant(self, atom: Const, array: np.ndarray[Any, Any]) -> Array:
+        name = NATIVE.get(array.dtype)
+        if array.size <= SMALL and name is not None:
+            return Elements(array.shape, array.dtype, [self.const(x, name) for x in array.ravel().tolist()])
+        found = next((b for owner, b in self.kept if owner is atom and b is not None), None)
+        if found is not None:
+            return self.whole(found, array.shape) if isinstance(found, Buffer) else found(self)
+        if name is not None and (given := self.by_formula(array, name)) is not None:
+            self.kept.append((atom, given))
+            return given(self)
+        array = np.ascontiguousarray(array)
+        buffer = self.buffer("constant", array.dtype, array.size, array.ctypes.data)
+        self.kept.append((atom, buffer))
+        self.kept.append((array, None))
         return self.whole(buffer, array.shape)
+
+    @staticmethod
+    def by_formula(array: np.ndarray[Any, Any], name: str) -> Callable[[Any], Array] | None:
+        """What makes a constant array as a map, if a formula gives it; each loop body makes its own."""
+        shape, dtype = array.shape, array.dtype
+        if uniform(array):
+            return lambda e: e.filled(shape, dtype, array.ravel()[0].item())  # type: ignore[no-any-return]
+        found = formula(array)
+        if isinstance(found, Spaced):
+            return lambda e: e.counted(shape, dtype, found)  # type: ignore[no-any-return]
+        if isinstance(found, Diagonal):
+            return lambda e: e.on_diagonal(shape, dtype, found)  # type: ignore[no-any-return]
+        axes = repeated(array)
+        if axes:
+            whole = array[tuple(slice(0, 1) if k in axes else slice(None) for k in range(array.ndim))]
+            part = Const(np.ascontiguousarray(whole))
+            return lambda e: e.broadcast(e.constant(part), shape)  # type: ignore[no-any-return]
+        return None
+
+    def counted(self, shape: Sequence[Any], dtype: Any, spaced: Spaced) -> Array:
+        """Evenly spaced integers."""
+        start, steps = spaced
+        name = NATIVE[np.dtype(dtype)]
+
+        def term(index: Sequence[Any]) -> Any:
+            return self.convert(self.lift(offset_of(self, start, steps, index), "i64"), name)
+
+        made = self.map(shape, dtype, term, 1, (lambda k: term([k])) if len(shape) == 1 else None, ())
+        made.spaced = spaced
+        return made
+
+    def on_diagonal(self, shape: Sequence[Any], dtype: Any, diagonal: Diagonal) -> Array:
+        """One number on the diagonal, another one elsewhere."""
+        on, off = (self.const(x, NATIVE[np.dtype(dtype)]) for x in diagonal)
+        return self.map(shape, dtype, lambda index: self.select(self.eq(index[-2], index[-1]), on, off), 1, None, ())
 
     # Making arrays ----------------------------------------------------------------------------------
 
@@ -155,9 +217,9 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
         return self.whole(record, shape)
 
     def map(self, shape: Sequence[Any], dtype: Any, fn: Callable[[list[Any]], Any], weight: int = 0,
-            flat: Callable[[Any], Any] | None = None) -> Map:  # fmt: skip
-        """An array given by a function from index to element."""
-        return Map(self.extents(shape), np.dtype(dtype), fn, weight, flat)
+            flat: Callable[[Any], Any] | None = None, sources: Sequence[Array] | None = None) -> Map:  # fmt: skip
+        """An array given by a function from index to element; `sources` are the arrays that it reads, if known."""
+        return Map(self.extents(shape), np.dtype(dtype), fn, weight, flat, sources)
 
     def elementwise(
         self, scalar: Callable[..., Any], operands: Sequence[Array], dtypes: Sequence[Any], out: ArrayType
@@ -166,6 +228,7 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
         shape = self.extents(out.shape)
         names = [NATIVE[np.dtype(d)] for d in dtypes]
         result = NATIVE[out.dtype]
+        operands = [self.spread(x, shape) for x in operands]
 
         def compute(values: Sequence[Any]) -> Any:
             lifted = [self.convert(v, d) for v, d in zip(values, names, strict=True)]
@@ -180,7 +243,16 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
             def flat(k: Any) -> Any:
                 return compute([x.flat(self, k if x.shape == shape else 0) for x in operands])
 
-        return Map(shape, out.dtype, element, 1 + sum(x.weight for x in operands), flat)
+        weight = self.price(scalar, names) + sum(x.weight for x in operands)
+        return Map(shape, out.dtype, element, weight, flat, operands)
+
+    def spread(self, x: Array, shape: Sequence[Any]) -> Array:
+        """An operand that is about to be repeated: worth computing once, before the loops that repeat it."""
+        if isinstance(x, Map) and x.weight > CHEAP and x.dtype in NATIVE:
+            size, whole = known_size(x.shape), known_size(shape)
+            if size != whole and (size is None or whole is None or size < whole):
+                return self.stage(x)  # type: ignore[no-any-return]
+        return x
 
     def broadcast_at(self, x: Array, index: Sequence[Any]) -> Any:
         extra = x.ndim - len(index)  # an assigned value may have leading axes of length 1 more than its place
@@ -191,11 +263,16 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
         """All elements of a small array in registers."""
         if isinstance(value, Elements):
             return value
+        self.force([value])
+        if isinstance(value, Stage) and isinstance(value.ready, Elements):
+            return value.ready
         shape = tuple(value.shape)
         return Elements(shape, value.dtype, [value.at(self, index) for index in positions(shape)])
 
     def in_memory(self, value: Array) -> Memory:
         """The array in contiguous memory."""
+        if isinstance(value, (Map, Stage)):
+            value = self.fix([value], memory=True)[0]
         if isinstance(value, Memory) and value.dense:
             return value
         if isinstance(value, Elements):
@@ -209,27 +286,30 @@ class Lowering(Rearranging, Reductions, Indexing, Control, Library, Parts, Slidi
 
     def fixed(self, value: Array) -> Array:
         """Registers or memory, so that reading it again costs nothing."""
-        if isinstance(value, (Elements, Memory)):
-            return value
-        size = known_size(value.shape)
-        return (
-            self.elements(value)
-            if size is not None and size <= SMALL and value.dtype in NATIVE
-            else self.in_memory(value)
-        )
+        return self.fix([value])[0]
+
+    def fix(self, values: Sequence[Array], memory: bool = False) -> list[Array]:
+        """Values in registers or memory, computed in common loops; all in memory on request."""
+        asked: list[Array] = []
+        for value in values:
+            if isinstance(value, (Map, Stage)) and value.dtype in NATIVE:
+                size = known_size(value.shape)
+                if memory or size is None or size > SMALL or self.waits(value):
+                    value = self.stage(value)
+                    value.inline = False
+                    value.required = True
+            asked.append(value)
+        self.force(asked)
+        found: list[Array] = []
+        for value in asked:
+            if isinstance(value, Stage):
+                assert value.ready is not None
+                value = value.ready
+            elif isinstance(value, Map):
+                value = self.elements(value) if value.dtype in NATIVE else self._stored(value)
+            found.append(value)
+        return found
 
     def put(self, value: Array, target: Memory) -> None:
         """Write an array to memory of its shape."""
-        if value.dtype not in NATIVE:
-            self.copy_bytes(value, target)
-        elif isinstance(value, Elements) or known_size(value.shape) == 1:
-            for index in positions(tuple(value.shape)):
-                item = value.at(self, index)
-                self.store(target.buffer, offset_of(self, target.offset, target.strides, index), item)
-        elif value.flattens and target.dense:
-            with self.loop(size_of(self, value.shape)) as k:
-                self.store(target.buffer, self.add(target.offset, k), value.flat(self, k))
-        else:
-            with self.nest(value.shape) as index:
-                place = offset_of(self, target.offset, target.strides, index)
-                self.store(target.buffer, place, value.at(self, index))
+        self.deliver([(value, target)])

@@ -53,9 +53,7 @@ class Written:
             if isinstance(atom, Var):
                 direct.setdefault(atom, target)
         results = e.graph(graph, [e.settled(x, False) for x in given], direct)
-        for out, target in zip(results, targets, strict=True):
-            if out is not target:
-                e.put(out, target)
+        e.deliver(list(zip(results, targets, strict=True)))
         self.memory = plan(e.buffers)
         emitter = Emitter(e, len(inputs), len(outputs))
         self.llvm = emitter.module()

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import IndexOutOfBoundsError
-from .arrays import Array, Elements, Memory, known_size, positions, row_major
+from .arrays import Array, Elements, Memory, known_size, offset_of, positions, row_major
 from .loops import NATIVE
+from .stages import Assembled, Stored
 
 SMALL = 16
 """Elements up to which an array lives in registers."""
@@ -34,7 +35,7 @@ class Rearranging:
             return Memory(x.buffer, shape, x.offset, row_major(self, shape), dense=True)
         old = x.shape
         flat = (lambda k: x.flat(self, k)) if x.flattens else None
-        return self.map(shape, x.dtype, lambda index: x.at(self, self.regroup(index, shape, old)), x.weight, flat)
+        return self.map(shape, x.dtype, lambda index: x.at(self, self.regroup(index, shape, old)), x.weight, flat, [x])
 
     def regroup(self: Any, index: Sequence[Any], new: Sequence[Any], old: Sequence[Any]) -> list[Any]:
         """An index under one shape as the index of the same element under another."""
@@ -65,11 +66,13 @@ class Rearranging:
                 own[k] = i
             return x.at(self, own)
 
-        return self.map(shape, x.dtype, element, x.weight)
+        return self.map(shape, x.dtype, element, x.weight, None, [x])
 
     def broadcast(self: Any, x: Array, shape: Sequence[Any]) -> Array:
+        shape = self.extents(shape)
+        x = self.spread(x, shape)
         flat = (lambda k: x.flat(self, 0)) if known_size(x.shape) == 1 and x.flattens else None
-        return self.map(shape, x.dtype, lambda index: self.broadcast_at(x, index), x.weight, flat)
+        return self.map(shape, x.dtype, lambda index: self.broadcast_at(x, index), x.weight, flat, [x])
 
     def part(self: Any, x: Array, place: Sequence[Any]) -> Array:
         """The part at a place: an entry for each axis (an integer or (start, stop, step)) or new axis (None)."""
@@ -117,7 +120,7 @@ class Rearranging:
             inner = [self.add(start, self.mul(next(given), step)) if stays else start for start, step, stays in starts]
             return x.at(self, inner)
 
-        return self.map(shape, x.dtype, element, x.weight)
+        return self.map(shape, x.dtype, element, x.weight, None, [x])
 
     def assembled(
         self: Any, shape: Sequence[Any], dtype: Any, base: Array, pieces: Sequence[tuple[Array, Sequence[Any]]]
@@ -125,22 +128,57 @@ class Rearranging:
         """`base` with pieces (broadcast) written over parts of it."""
         shape = self.extents(shape)
         size = known_size(shape)
-        name = NATIVE[np.dtype(dtype)]
         if size is not None and size <= SMALL:
-            items = [self.convert(self.broadcast_at(base, index), name) for index in positions(shape)]
-            numbers = Elements(shape, np.dtype(np.int64), list(range(size)))  # type: ignore[arg-type]
-            for piece, place in pieces:
-                part = self.part(numbers, place)
-                for index in positions(part.shape):
-                    items[part.at(self, index)] = self.convert(self.broadcast_at(piece, index), name)  # type: ignore[call-overload]
-            return Elements(shape, np.dtype(dtype), items)
-        target = self.new(shape, dtype)
+            return self._few(shape, dtype, base, pieces)  # type: ignore[no-any-return]
+        if len(pieces) == 1 and self.everything(shape, *pieces[0]):
+            return self.reshape(self.fitted(pieces[0][0], pieces[0][0].shape, dtype), shape)  # type: ignore[no-any-return]
+        parts: list[Any] = []
+
+        def fill(value: Array, extents: Sequence[Any], place: Any) -> None:
+            parts.append((Stored(self, self.fitted(value, extents, dtype)), place))
+
         if not (len(pieces) > 1 and base.weight == 0 and self.covered(shape, pieces)):
-            self.put(self.fitted(base, shape, dtype), target)
+            fill(base, shape, lambda memory: memory)
         for piece, place in pieces:
-            part = self.part(target, place)
-            self.put(self.fitted(piece, part.shape, dtype), part)  # type: ignore[arg-type]
-        return target
+            part = self.part(self.zeros(shape, dtype), place)
+            fill(piece, part.shape, lambda memory, place=place: self.part(memory, place))
+        return Assembled(self, shape, dtype, parts)
+
+    def _few(self: Any, shape: tuple[int, ...], dtype: Any, base: Array,
+             pieces: Sequence[tuple[Array, Sequence[Any]]]) -> Array:  # fmt: skip
+        """A small array with pieces written over it, element by element."""
+        name = NATIVE[np.dtype(dtype)]
+        size = math.prod(shape)
+        origin: list[tuple[Array, Sequence[Any]]] = [(base, index) for index in positions(shape)]
+        numbers = Elements(shape, np.dtype(np.int64), list(range(size)))  # type: ignore[arg-type]
+        for piece, place in pieces:
+            part = self.part(numbers, place)
+            for index in positions(part.shape):
+                origin[part.at(self, index)] = piece, index  # type: ignore[call-overload]
+
+        def item(k: int) -> Any:
+            return self.convert(self.broadcast_at(*origin[k]), name)
+
+        arrays = [base, *(piece for piece, _ in pieces)]
+        if not any(self.waits(x) for x in arrays):
+            return Elements(shape, np.dtype(dtype), [item(k) for k in range(size)])
+        steps = row_major(self, shape)
+
+        def element(index: Sequence[Any]) -> Any:
+            place = offset_of(self, 0, steps, index)
+            if isinstance(place, int):
+                return item(place)
+            return Elements(shape, np.dtype(dtype), [item(k) for k in range(size)]).at(self, index)
+
+        return self.map(shape, dtype, element, 1 + sum(x.weight for x in arrays), None, arrays)  # type: ignore[no-any-return]
+
+    def everything(self: Any, shape: Sequence[Any], piece: Array, place: Sequence[Any]) -> bool:
+        """Whether a piece, unbroadcast and in order, is written over a whole array."""
+        if known_size(shape) is None or known_size(piece.shape) != known_size(shape):
+            return False
+        axes = [entry for entry in place if entry is not None]
+        return all(isinstance(entry, int) or slice(*entry).indices(n) == (0, n, 1)
+                   for entry, n in zip(axes, shape, strict=True))  # fmt: skip
 
     def covered(self: Any, shape: Sequence[Any], pieces: Sequence[tuple[Array, Sequence[Any]]]) -> bool:
         """Whether the pieces, which do not overlap, fill everything (as in a concatenation)."""
@@ -158,14 +196,16 @@ class Rearranging:
             if x.flattens and (x.shape == tuple(shape) or known_size(x.shape) == 1)
             else None
         )
-        return self.map(shape, dtype, lambda index: self.convert(self.broadcast_at(x, index), name), x.weight, flat)
+        return self.map(
+            shape, dtype, lambda index: self.convert(self.broadcast_at(x, index), name), x.weight, flat, [x]
+        )
 
     def zeros(self: Any, shape: Sequence[Any], dtype: Any) -> Array:
         return self.filled(shape, dtype, 0)
 
     def filled(self: Any, shape: Sequence[Any], dtype: Any, number: Any) -> Array:
         value = self.const(number, NATIVE[np.dtype(dtype)])
-        return self.map(shape, dtype, lambda index: value, flat=lambda k: value)
+        return self.map(shape, dtype, lambda index: value, 0, lambda k: value, ())
 
     def position(self: Any, index: Any, extent: Any, axis: int, shown: Any) -> Any:
         """An index as one from the front, checked at run time."""

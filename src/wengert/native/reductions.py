@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Elements, Memory, known_size, offset_of, positions
+from .arrays import Array, Memory, known_size, offset_of, positions
 from .loops import NATIVE
+from .nests import CHEAP
 from .rearrange import SMALL
+from .stages import SHORT, Reduced
 
 KINDS: dict[str, tuple[Callable[..., Any], Callable[[str], Any]]] = {
     "add": (lambda e, x, y: e.binary("sum", x, y) if x.dtype[0] == "f" else e.add(x, y), lambda t: 0),
@@ -43,7 +45,7 @@ class Reductions:
         kept = [k for k in range(x.ndim) if k not in axes]
         shape = tuple(x.shape[k] for k in kept)
         lanes = tuple(x.shape[k] for k in axes)
-        total, count = known_size(x.shape), known_size(shape)
+        total, lane = known_size(x.shape), known_size(lanes)
 
         def read(outer: Sequence[Any], inner: Sequence[Any]) -> Any:
             index: list[Any] = [None] * x.ndim
@@ -51,51 +53,19 @@ class Reductions:
                 index[k] = i
             return self.convert(x.at(self, index), name)
 
-        if total is not None and total <= SMALL:
-            items = []
-            for outer in positions(shape):
-                values = [read(outer, inner) for inner in positions(lanes)]
-                result = values[0] if values else self.const(zero, name)
-                for v in values[1:]:
-                    result = join(self, result, v)
-                items.append(result)
-            return Elements(shape, np.dtype(dtype), items)
-        if count is not None and count <= SMALL:
-            return self._few(x, shape, lanes, read, join, zero, name, not kept)
-        target: Memory = self.new(shape, dtype)
-        if axes and axes[-1] == x.ndim - 1:
-            with self.nest(shape) as outer:
-                cell = self.cell(name, zero)
-                with self.nest(lanes) as inner:
-                    self.write(cell, join(self, self.read(cell), read(outer, inner)))
-                self.store(target.buffer, offset_of(self, 0, target.strides, outer), self.read(cell))
-            return target
-        # The last axis stays: accumulate whole rows, so that memory is read in order.
-        self.put(self.filled(shape, dtype, zero), target)
-        with self.nest(lanes) as inner, self.nest(shape) as outer:
-            place = offset_of(self, 0, target.strides, outer)
-            self.store(target.buffer, place, join(self, self.load(target.buffer, place), read(outer, inner)))
-        return target
+        def joined(outer: Sequence[Any]) -> Any:
+            values = [read(outer, inner) for inner in positions(lanes)]
+            result = values[0] if values else self.const(zero, name)
+            for v in values[1:]:
+                result = join(self, result, v)
+            return result
 
-    def _few(
-        self: Any, x: Array, shape: Any, lanes: Any, read: Any, join: Any, zero: Any, name: str, full: bool
-    ) -> Array:
-        """Few results of long lanes: all accumulators in registers."""
-        places = list(positions(shape))
-        cells = [self.cell(name, zero) for _ in places]
-        if full and x.flattens:
-            size: Any = 1
-            for n in lanes:
-                size = self.mul(size, n)
-            with self.loop(size) as k:
-                value = self.convert(x.flat(self, k), name)
-                self.write(cells[0], join(self, self.read(cells[0]), value))
-        else:
-            with self.nest(lanes) as inner:
-                for cell, outer in zip(cells, places, strict=True):
-                    self.write(cell, join(self, self.read(cell), read(outer, inner)))
-        from_name = {v: k for k, v in NATIVE.items()}[name]
-        return Elements(shape, from_name, [self.read(cell) for cell in cells])
+        if lane is not None and (lane <= SHORT or (total is not None and total <= SMALL)):
+            made = self.map(shape, dtype, joined, lane * (x.weight + 1), None, [x])
+            return made if self.waits(x) or total is None or total > SMALL else self.elements(made)  # type: ignore[no-any-return]
+        stage = Reduced(self, x, axes, dtype, join, zero)
+        self.pending.append(stage)
+        return stage
 
     def arg(self: Any, kind: str, x: Array, axis: int, dtype: Any) -> Array:
         """The first position of the largest ("gt") or smallest ("lt") element along an axis; of the first NaN."""
@@ -128,7 +98,7 @@ class Reductions:
     def logsumexp(self: Any, x: Array, axes: Sequence[int], dtype: Any) -> Array:
         """log(sum(exp(x))), shifted by the largest element of a lane."""
         name = NATIVE[np.dtype(dtype)]
-        x = self.fixed(x) if x.weight > 2 else x
+        x = self.stage(x) if x.weight > CHEAP else x
         top = self.reduce("maximum", x, axes, dtype)
         shape = top.shape
 
@@ -140,9 +110,9 @@ class Reductions:
             outer = [i for k, i in enumerate(index) if k not in axes]
             return self.exp(self.sub(self.convert(x.at(self, list(index)), name), shift(top.at(self, outer))))
 
-        total = self.reduce("add", self.map(x.shape, dtype, powers, 20), axes, dtype)
+        total = self.reduce("add", self.map(x.shape, dtype, powers, 20, None, [x, top]), axes, dtype)
 
         def result(index: Sequence[Any]) -> Any:
             return self.add(self.log(total.at(self, index)), shift(top.at(self, index)))
 
-        return self.map(shape, dtype, result, 20)
+        return self.map(shape, dtype, result, 20, None, [total, top])
