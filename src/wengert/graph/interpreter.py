@@ -49,6 +49,8 @@ class Interpreter:
     symbolic = False
     noun = "traced value"
     inside = False
+    transparent = False
+    """Whether a tensor has the shape and dtype of the value in it."""
     level: int
     done: int
 

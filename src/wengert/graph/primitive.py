@@ -79,6 +79,8 @@ class Primitive:
     not_differentiable: str | None = None
     facts: frozenset[str] = frozenset()
     reference: Callable[..., Any] | None = None
+    pushes: dict[int, Any] | None = None
+    """Forward rules that have been written out, by the mask of operands that move; None if there are none."""
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -49,10 +49,16 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        value = self.value
+        if self.interpreter.transparent and hasattr(value, "shape"):
+            return value.shape  # type: ignore[no-any-return]
         return self.interpreter.type(self).shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        value = self.value
+        if self.interpreter.transparent and hasattr(value, "dtype"):
+            return value.dtype  # type: ignore[no-any-return]
         return self.interpreter.type(self).dtype
 
     @property

@@ -122,6 +122,7 @@ class Elementwise(Primitive, abstract=True):
         self.scalar_kinds = "biuf"
         self._type_cache: dict[tuple[ArrayType, ...], ArrayType] = {}
         self._saves: dict[int, tuple[int, ...]] = {}
+        self.pushes = {}
         self._arguments = [_argument_slots(d, arity) if callable(d) else () for d in derivatives or ()]
 
     def __call__(self, *operands: Any) -> Any:

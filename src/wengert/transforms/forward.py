@@ -18,12 +18,16 @@ from ..graph.types import ArrayType, definite, is_inexact
 from ..ops.families import vocabulary
 from ..ops.shape import convert, zeros_like
 from .complaints import explain
+from .push import push_of
+
+MISSING: Any = object()
 
 
 class Forward(Interpreter):
     """Tensors are pairs of a value and a tangent of the same shape and dtype."""
 
     noun = "value with a tangent"
+    transparent = True
 
     def type(self, tensor: Tensor) -> ArrayType:
         return type_of_value(tensor.value)
@@ -31,16 +35,19 @@ class Forward(Interpreter):
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         primals: list[Any] = []
         tangents: list[Any] = []
+        mask, bit = 0, 1
         for operand in operands:
             tangent = None
             if operand.__class__ is Tensor:
                 if operand.interpreter is self:
                     tangent = operand.note
                     operand = operand.value
+                    mask += bit
                 else:
                     operand = self.lower(operand)
             primals.append(operand)
             tangents.append(tangent)
+            bit += bit
         if primitive.higher_order:
             out, result = primitive.jvp(primals, tangents, jvp_graph)
             if "custom" in primitive.facts:
@@ -56,11 +63,16 @@ class Forward(Interpreter):
             return out
         if primitive.split is not None:  # equal eigenvalues: see ops.spectral
             out = primitive.split(out, None)
+        push = None
+        if primitive.pushes is not None and hasattr(out, "dtype"):
+            push = primitive.pushes.get(mask, MISSING)
+            if push is MISSING:
+                push = primitive.pushes[mask] = push_of(primitive, mask)
         if "tame" in primitive.facts:
-            result = jvp_rule(primitive, primals, tangents, out)
+            result = jvp_rule(primitive, primals, tangents, out) if push is None else push(primals, tangents, out)
         else:
             with np.errstate(all="ignore"):  # a warning belongs to the value, which has given it
-                result = jvp_rule(primitive, primals, tangents, out)
+                result = jvp_rule(primitive, primals, tangents, out) if push is None else push(primals, tangents, out)
         if not primitive.multiple:
             return out if result is None else Tensor(self, out, result)
         return tuple(o if t is None else Tensor(self, o, t) for o, t in zip(out, result, strict=True))

@@ -55,6 +55,7 @@ class Record(Interpreter):
     """
 
     noun = "recorded value"
+    transparent = True
 
     def type(self, tensor: Tensor) -> ArrayType:
         return type_of_value(tensor.value)
