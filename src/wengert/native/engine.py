@@ -9,10 +9,15 @@ import llvmlite.binding as llvm
 
 from .mathematics_rescue import definitions
 
+SHORT = 600
+"""Lines of the longest function up to which straight-line code is searched for vectors. That doubles LLVM's time, and
+what it finds is the products of tiny matrices."""
+LOOPS = 24
+"""Loops in a module beyond which they are not unrolled. They are vectorised all the same."""
 MEDIUM = 2500
-"""Lines of the longest function beyond which straight-line code is not searched for vectors, which takes seconds."""
 LARGE = 8000
-"""Lines beyond which everything is optimised less, so that compiling stays quick."""
+"""Lines of the longest function beyond which everything is optimised less, and less still, so that compiling stays
+quick."""
 
 
 @functools.cache
@@ -43,7 +48,8 @@ def optimised(text: str) -> tuple[Any, Any]:
     module = llvm.parse_assembly(text)
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = lines <= LARGE
-    options.slp_vectorization = lines <= MEDIUM
+    options.slp_vectorization = lines <= SHORT
+    options.loop_unrolling = text.count(" = phi ") <= LOOPS
     builder = llvm.create_pass_builder(target, options)
     builder.getModulePassManager().run(module, builder)
     late = definitions(text)
