@@ -21,6 +21,7 @@ from .transforms.checkpoint import checkpoint
 from .transforms.control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
 from .transforms.custom import custom_jvp, custom_vjp
 from .transforms.custom_class import Function
+from .transforms.custom_opaque import callback, opaque
 from .transforms.custom_surrogate import gradient_reversal, straight_through
 from .transforms.define_by_run import backward as _backward
 from .transforms.define_by_run import constant, variable
@@ -55,6 +56,7 @@ __all__ = [
     "Tensor",
     "Var",
     "associative_scan",
+    "callback",
     "checkpoint",
     "cond",
     "constant",
@@ -79,6 +81,7 @@ __all__ = [
     "map",
     "nn",
     "numpy",
+    "opaque",
     "optimize",
     "scan",
     "settings",

@@ -449,6 +449,26 @@ class CapturedValueError(WengertError, RuntimeError):
     """
 
 
+class OpaqueCallError(WengertError, TypeError):
+    """A C function, or a ufunc, that was given what it does not take.
+
+    Failing::
+
+        import ctypes, ctypes.util
+
+        library = ctypes.CDLL(ctypes.util.find_library("m"))
+        wg.opaque(library.cbrt)
+
+    Repaired::
+
+        import ctypes, ctypes.util
+
+        library = ctypes.CDLL(ctypes.util.find_library("m"))
+        library.cbrt.argtypes, library.cbrt.restype = [ctypes.c_double], ctypes.c_double
+        wg.opaque(library.cbrt)
+    """
+
+
 class OpaqueResultError(WengertError, TypeError):
     """Opaque code that returned something else than its `result=` says.
 

@@ -18,10 +18,23 @@ class Constant(NamedTuple):
         return cls(np.array(value, order="C"), value)
 
 
+class Outside(NamedTuple):
+    """A C function of the user's. Where it is holds for this process only, so its programs are not kept on disk."""
+
+    address: int
+    owner: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Outside) and self.address == other.address
+
+    def __hash__(self) -> int:
+        return hash(self.address)
+
+
 class Compiled(NamedTuple):
     """A program before it is loaded.
 
-    code : the object file. table : what it finds outside, `Constant`s and routines by name.
+    code : the object file. table : what it finds outside, `Constant`s, `Outside`s and routines by name.
     memory : bytes of the arena. callbacks : operations that NumPy computes. long : whether it runs for long.
     text : digest of the LLVM text that it was made from.
     """

@@ -12,11 +12,14 @@ import numpy as np
 from ..graph.nodes import Node
 from ..graph.types import ArrayType
 from .arrays import Array, Map, Memory, known_size, offset_of
+from .compiled import Outside
 from .loops import NATIVE, Back, Call, Value
 from .rearrange import SMALL
 
 UNROLLED = 64
 """Multiplications up to which a matrix product is written out."""
+CALLED = 100
+"""Weight of a call of a C function, which no reader shall do again."""
 LOOPED = 4096
 """Multiplications up to which a matrix product is a loop nest; larger ones go to BLAS."""
 
@@ -123,6 +126,43 @@ class Library:
         extents = [self.lift(n, "i64") for x in (*given, *results) for n in x.shape]
         places = [(x.buffer, self.lift(x.offset, "i64")) for x in (*given, *results)]
         self.block.statements.append(Back(len(self.calls) - 1, places, extents))
+        return results
+
+    def outside_elements(self: Any, c: Any, operands: Sequence[Array], dtypes: Sequence[Any], out: ArrayType) -> Array:
+        """A C function of numbers, element by element; its results are kept, however cheap the call may be."""
+        routine = Outside(c.address, c.owner)
+        result = NATIVE[c.returns]
+
+        def scalar(e: Any, *values: Any) -> Any:
+            return e.value(
+                "outside", (routine, *[e.lift(v, NATIVE[d]) for v, d in zip(values, dtypes, strict=True)]), result
+            )
+
+        found: Map = self.elementwise(scalar, operands, dtypes, out)
+        found.weight += CALLED
+        return found
+
+    def outside_arrays(
+        self: Any, c: Any, operands: Sequence[Array], types: Sequence[ArrayType], lead: int
+    ) -> list[Array]:
+        """A C function of pointers and numbers, once for every index of the `lead` leading axes."""
+        routine = Outside(c.address, c.owner)
+        given = [
+            self.in_memory(self.fitted(x, x.shape, d)) if p else self.fixed(x)
+            for x, d, p in zip(operands, c.takes, c.pointers, strict=False)
+        ]
+        results = [self.new(self.extents(t.shape), t.dtype) for t in types]
+        front = (given or results)[0].shape[:lead]
+        with self.nest(front) as index:
+            arguments: list[Any] = []
+            for x, d, p in zip((*given, *results), c.takes, c.pointers, strict=True):
+                if p:
+                    self.touch(x.buffer)
+                    place = offset_of(self, x.offset, x.strides[:lead], index)
+                    arguments.append(("pointer", x.buffer, self.lift(place, "i64")))
+                else:
+                    arguments.append(("number", self.convert(x.at(self, list(index)), NATIVE[d])))
+            self.block.statements.append(Call(routine, arguments))
         return results
 
     def copy_bytes(self: Any, value: Array, target: Memory) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import mathematics_rescue as rescue
+from .compiled import Outside
 from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop, Repeat, Run, Store, Value, Write
 
 TYPES = {"f64": "double", "f32": "float", "bool": "i1"} | {f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)}
@@ -69,7 +70,7 @@ class Emitter:
 
     The text holds no address, so that its machine code can be kept for other processes: what is outside is found
     through `@table`, which whoever loads the code fills. `table` lists what belongs there: a constant's buffer, the
-    name of a library routine, or "python" for the way back to Python.
+    name of a library routine, a C function of the user's, or "python" for the way back to Python.
     """
 
     def __init__(self, builder: Builder, inputs: int, outputs: int, caller: Emitter | None = None) -> None:
@@ -81,7 +82,7 @@ class Emitter:
         self.pointers = inputs + outputs
         # What functions of a program have in common.
         self.declared: set[str] = set() if caller is None else caller.declared
-        self.table: dict[Buffer | str, int] = {} if caller is None else caller.table
+        self.table: dict[Buffer | str | Outside, int] = {} if caller is None else caller.table
         self.written: dict[Any, str] = {} if caller is None else caller.written
         self.globals: list[str] = [] if caller is None else caller.globals
 
@@ -101,7 +102,7 @@ class Emitter:
     def typed(self, v: Value) -> str:
         return f"{TYPES[v.dtype]} {self.ref(v)}"
 
-    def address(self, of: Buffer | str) -> str:
+    def address(self, of: Buffer | str | Outside) -> str:
         """What is outside of the program, from the table."""
         place = self.table.setdefault(of, len(self.table))
         name = "%" + self.fresh()
@@ -172,6 +173,9 @@ class Emitter:
             self.call(name, f"llvm.{args[0]}.{dtype}", t, args[1:])
         elif op == "library":
             self.call(name, args[0], t, args[1:], " nounwind willreturn memory(none)")
+        elif op == "outside":
+            place = self.address(args[0])
+            self.emit(f"  {name} = call {t} {place}({', '.join(self.typed(a) for a in args[1:])})")
         elif op == "rescue":
             self.declared |= rescue.DECLARATIONS
             given = ", ".join(self.typed(a) for a in args[1:])
@@ -284,12 +288,16 @@ class Emitter:
         self.emit(f"  store ptr %{n}.new, ptr {r}\n  store i64 %{n}.room, ptr {r}.room\n  br label %{n}.end\n{n}.end:")
 
     def on_call(self, s: Call) -> None:
-        """Library routines take everything by reference (Fortran); `copy` is memmove."""
+        """Library routines take everything by reference (Fortran), the user's as they say; `copy` is memmove."""
         if s.name == "copy":
             self.declared.add("declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)")
             target, source, size = s.arguments
             a, b = self.pointer(*target[1:]), self.pointer(*source[1:])
             self.emit(f"  call void @llvm.memmove.p0.p0.i64(ptr {a}, ptr {b}, {self.typed(size[1])}, i1 false)")
+            return
+        if isinstance(s.name, Outside):
+            passed = [f"ptr {self.pointer(*a[1:])}" if a[0] == "pointer" else self.typed(a[1]) for a in s.arguments]
+            self.emit(f"  call void {self.address(s.name)}({', '.join(passed)})")
             return
         given = []
         real = "double" if s.name[0] == "d" else "float"

@@ -17,7 +17,7 @@ from ..graph.nodes import Var
 from ..graph.types import ArrayType, Dim
 from . import cache
 from .arrays import Memory
-from .compiled import Compiled, Constant
+from .compiled import Compiled, Constant, Outside
 from .digest import digest_of_text
 from .library import blas_address
 from .llvm import CALLED_BACK, Emitter
@@ -124,6 +124,8 @@ class Program:
         if cache.folder() is None:
             return None
         if key is None:
+            if any(isinstance(x, Outside) for x in self.written.table):
+                return None
             key = self.written.text
         start = time.perf_counter()
         found = cache.load(key, constants)
@@ -143,12 +145,15 @@ class Program:
         self.times["LLVM"] = time.perf_counter() - start
         long = work(self._graph()) > LONG
         made = Compiled(code, written.table, written.memory, written.callbacks, long, written.text)
-        cache.store(key or written.text, made, constants)
+        if not any(isinstance(x, Outside) for x in written.table):
+            cache.store(key or written.text, made, constants)
         return made
 
     def _address(self, outside: Any) -> int | None:
         if isinstance(outside, Constant):
             return outside.array.ctypes.data  # type: ignore[no-any-return]
+        if isinstance(outside, Outside):
+            return outside.address
         return ctypes.cast(self._back, ctypes.c_void_p).value if outside == "python" else blas_address(outside)
 
     @property

@@ -451,7 +451,7 @@ def higher_order_pullback(primitive: Any, needed: Sequence[bool]) -> Callable[..
 
 
 def reversed_at_zero(primitive: Any, operands: Sequence[Any], linear: Sequence[bool], cts: Sequence[Any]) -> Any:
-    """The transpose of a loop, branch or call in operands in which it is linear (given as edges): its derivative at 0."""
+    """The transpose of a loop, branch or call that is linear in some operands (given as edges): its derivative at 0."""
     values = [np.zeros(x.shape, x.dtype) if flag else x for x, flag in zip(operands, linear, strict=True)]
     saved = primitive.forward_pass(values, linear, split_graph)[1]
     return primitive.backward_pass(cts, values, saved, linear, vjp_graph)
