@@ -205,6 +205,35 @@ def test_the_cost_is_quadratic_in_the_order(f):
     assert last - 3 * high + 3 * middle - low <= 8  # the third difference; a square series adds one every other order
 
 
+def test_functions_with_a_derivative_of_their_own():
+    @wg.custom_jvp
+    def halved(x):
+        return np.sin(x)
+
+    halved.defjvp(lambda p, t: (np.sin(p[0]), np.cos(p[0]) * t[0]))
+    f = lambda x: halved(x * x) * x
+    expected = nested(lambda x: np.sin(x * x) * x, lambda t: (0.4 + t,), 4)
+    for run in (lambda f: f, wg.jit):
+        found = run(lambda x: wg.jet(f, (x,), (line(1.0, 4),))[1])(0.4)
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+        np.testing.assert_allclose(run(wg.laplacian(f))(0.4), expected[1], rtol=1e-10)
+    np.testing.assert_allclose(wg.linearize(f, 0.4)[1](1.0), expected[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "derive",
+    [lambda f: wg.jet(f, (1.0,), (line(1.0, 2),)), lambda f: wg.laplacian(f)(1.0), lambda f: wg.linearize(f, 1.0)],
+)
+def test_what_such_a_function_takes_from_its_surroundings_is_refused(derive):
+    def f(y):
+        scaled = wg.custom_jvp(lambda z: z * y)
+        scaled.defjvp(lambda p, t: (p[0] * y, t[0] * y))
+        return scaled(y)
+
+    with pytest.raises(errors.CapturedValueError):
+        derive(f)
+
+
 def test_results_keep_dtypes_and_zeros_are_zeros():
     out, found = wg.jet(lambda x: np.tanh(x) * 2, (np.ones(3, np.float32),), (line(np.ones(3, np.float32), 4),))
     assert out.dtype == np.float32 and all(c.dtype == np.float32 for c in found)

@@ -67,7 +67,7 @@ class Jet(Packed):
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         values, series = zip(*map(self.opened, operands), strict=True)
-        if isinstance(primitive, ControlFlow):
+        if isinstance(primitive, ControlFlow) and "custom" not in primitive.facts:
             return self.through_graphs(primitive, values, series)
         # The same operation on the same operands is the same series: this is what closes the recurrences.
         holder = next(t for t in series if t is not None).made
@@ -94,6 +94,8 @@ class Jet(Packed):
             raise explain(primitive, values, error) from error
         if not primitive.differentiable:
             return out
+        if "custom" in primitive.facts:
+            self.check_captured(out)
         if primitive.split is not None:  # equal eigenvalues: see ops.spectral
             out = primitive.split(out, None)
         found = recurrence(self, primitive, values, series, out)

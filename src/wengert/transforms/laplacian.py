@@ -63,7 +63,7 @@ class Spread(Packed):
 
     def apply(self, primitive: Primitive, operands: tuple[Any, ...]) -> Any:
         values, slopes = zip(*map(self.opened, operands), strict=True)
-        if isinstance(primitive, ControlFlow):
+        if isinstance(primitive, ControlFlow) and "custom" not in primitive.facts:
             return self.through_graphs(primitive, values, slopes)
         try:
             out = bind(primitive, *values)
@@ -73,6 +73,8 @@ class Spread(Packed):
             raise explain(primitive, values, error) from error
         if not primitive.differentiable:
             return out
+        if "custom" in primitive.facts:
+            self.check_captured(out)
         if primitive.split is not None:  # equal eigenvalues: see ops.spectral
             out = primitive.split(out, None)
         with np.errstate(all="ignore"):

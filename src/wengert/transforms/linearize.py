@@ -40,6 +40,8 @@ class Linearizing(Forward):
         ]
         outs = bind(primitive, *[value for value, _ in pairs])
         tangents = primitive.jvp([v for v, _ in pairs], [t for _, t in pairs], jvp_graph)[1]  # type: ignore[call-arg]
+        if "custom" in primitive.facts:
+            self.check_captured((*outs, *tangents))
         return tuple(o if t is None else Tensor(self, o, t) for o, t in zip(outs, tangents, strict=True))
 
 
