@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,10 +27,9 @@ LOOPED = 4096
 
 @functools.cache
 def blas_address(name: str) -> int:
-    """The address of a BLAS routine with Fortran's calling convention."""
-    import scipy.linalg.cython_blas  # slow to import
-
-    capsule = scipy.linalg.cython_blas.__pyx_capi__[name]
+    """The address of a BLAS or LAPACK routine with Fortran's calling convention."""
+    blas = importlib.import_module("scipy.linalg.cython_blas").__pyx_capi__  # slow to import
+    capsule = blas.get(name) or importlib.import_module("scipy.linalg.cython_lapack").__pyx_capi__[name]
     api = ctypes.pythonapi
     api.PyCapsule_GetName.restype = ctypes.c_char_p
     api.PyCapsule_GetName.argtypes = [ctypes.py_object]

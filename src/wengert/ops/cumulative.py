@@ -113,6 +113,14 @@ class LinearRecurrence(Primitive):
             db = term if db is None else db + term
         return bind(self, primals[0], db)
 
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        def step(before: Any, factor: Any, term: Any) -> Any:
+            zero = e.const(0, before.dtype)
+            return e.add(e.select(e.eq(factor, 0), zero, e.mul(factor, before)), term)
+
+        axis = self.axis % len(out.shape)
+        return e.accumulate(operands[0], axis, self.reverse, step, out, operands[1])
+
     def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
         # ct'[i] = ct[i] + a[i+1] ct'[i+1]
         factors = shift(operands[0], self.axis, not self.reverse)
@@ -159,6 +167,14 @@ class Running(Primitive, abstract=True):
     def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
         return [running(outs.shape, self.axis % len(outs.shape), self.reverse)]
 
+    def join(self, e: Any, x: Any, y: Any) -> Any:
+        """Two results as one, in native code."""
+        raise NotImplementedError
+
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        axis = self.axis % len(out.shape)
+        return e.accumulate(operands[0], axis, self.reverse, lambda x, y: self.join(e, x, y), out)
+
     def before(self, x: Any, fill: Any) -> Any:
         """What the step before this one has."""
         return shift(x, self.axis, self.reverse, fill)
@@ -184,6 +200,9 @@ class CumSum(Running, Linear):
     facts = Running.facts | Linear.facts
     ufunc = np.add
 
+    def join(self, e: Any, x: Any, y: Any) -> Any:
+        return e.add(x, y)
+
     def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
         return (cumsum(ct, self.axis, not self.reverse),)
 
@@ -193,6 +212,9 @@ class CumProd(Running):
 
     name = "cumprod"
     ufunc = np.multiply
+
+    def join(self, e: Any, x: Any, y: Any) -> Any:
+        return e.mul(x, y)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return self.follow(primals[0], strong_multiply(tangents[0], self.before(out, 1)))
@@ -224,12 +246,18 @@ class CumMax(RunningExtremum):
     name = "cummax"
     ufunc = np.maximum
 
+    def join(self, e: Any, x: Any, y: Any) -> Any:
+        return e.maximum(x, y)
+
 
 class CumMin(RunningExtremum):
     """Running minimum."""
 
     name = "cummin"
     ufunc = np.minimum
+
+    def join(self, e: Any, x: Any, y: Any) -> Any:
+        return e.minimum(x, y)
 
 
 class CumLogSumExp(Running):
@@ -241,6 +269,9 @@ class CumLogSumExp(Running):
 
     name = "cumlogsumexp"
     ufunc = np.logaddexp
+
+    def join(self, e: Any, x: Any, y: Any) -> Any:
+        return e.logaddexp(x, y)
 
     def type(self, x: ArrayType) -> ArrayType:
         if x.dtype.kind == "c":

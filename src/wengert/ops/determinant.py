@@ -38,6 +38,9 @@ class Det(SquareMatrix):
     def numpy(self, a: Any) -> Any:
         return np.linalg.det(a)
 
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return e.determinant(*operands, out, logarithm=False)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         letters = "abcdefghijklmnopqrstuvwx"[: len(shape_of(primals[0])) - 2]
         return bind(Einsum.of(f"{letters}yz,{letters}yz->{letters}"), cofactors(primals[0]), tangents[0])
@@ -124,6 +127,9 @@ class Slogdet(SquareMatrix):
 
     def numpy(self, a: Any) -> Any:
         return tuple(np.linalg.slogdet(a))
+
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Any) -> Any:
+        return e.determinant(*operands, out[0], logarithm=True)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         a = primals[0]

@@ -62,6 +62,9 @@ class Einsum(Primitive):
             return np.einsum(self.subscripts, x, y)[()]
         return self.plan(x, y)
 
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return e.einsum(self.inputs, self.output, operands, out)
+
     def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
         return product(operands, self.inputs, outs.shape, self.output)
 

@@ -42,6 +42,9 @@ class Cholesky(SquareMatrix):
     def numpy(self, a: Any) -> Any:
         return np.linalg.cholesky(0.5 * (a + np.swapaxes(a, -1, -2).conj()))
 
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return e.cholesky(*operands, out, types)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         left = triangular_solve(out, hermitian(tangents[0]))
         both = adjoint(triangular_solve(out, adjoint(left)))

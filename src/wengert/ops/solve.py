@@ -130,6 +130,9 @@ class Solve(Stacked):
     def numpy(self, a: Any, b: Any) -> Any:
         return np.linalg.solve(a, b)
 
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return e.solve(*operands, out, types)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         a, _ = primals
         da, db = tangents
@@ -240,6 +243,9 @@ class TriangularSolve(Stacked):
             return None
         return f"scipy.linalg.solve_triangular({t}, {b}, lower={self.lower}, unit_diagonal={self.unit})"
 
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return e.triangular(*operands, out, self.lower, self.unit, types)
+
     def _mask(self, n: int, dtype: Any) -> Any:
         strict = ones_below(n, dtype, -1 if self.unit else 0)
         return strict if self.lower else strict.T
@@ -314,6 +320,9 @@ class Inv(SquareMatrix):
 
     def numpy(self, a: Any) -> Any:
         return np.linalg.inv(a)
+
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return e.inverse(*operands, out, types)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], out: Any) -> Any:
         return -matmul(matmul(out, tangents[0]), out)
