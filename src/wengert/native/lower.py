@@ -30,6 +30,7 @@ from .arrays import (
 )
 from .constants import Diagonal, Spaced, formula, repeated, uniform
 from .control import Control
+from .dense import Dense
 from .indexing import Indexing
 from .library import Library
 from .loops import NATIVE, Buffer, Value
@@ -38,6 +39,7 @@ from .nests import CHEAP, Nests
 from .parts import Parts, runs
 from .rearrange import Rearranging
 from .reductions import Reductions
+from .summation import Summation
 from .stages import Probing, Stage
 from .windows import Sliding
 
@@ -47,7 +49,7 @@ LONGEST = 80
 """Operations after which a chain of maps is cut."""
 
 
-class Lowering(Nests, Probing, Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Scalars):
+class Lowering(Nests, Probing, Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Dense, Summation, Scalars):
     """One program being written. The public methods are what `lowering` rules use."""
 
     def __init__(self) -> None:
