@@ -17,7 +17,7 @@ import numpy as np
 from ..graph.graph import Graph
 from ..graph.nodes import Var
 from ..graph.primitive import Primitive, registry
-from ..graph.types import Dim
+from ..graph.types import PYTHON_NUMBERS, Dim
 from ..source import PACKAGE
 
 BUILT_IN = frozenset(id(p) for p in registry.values() if isinstance(p, Primitive))
@@ -35,6 +35,9 @@ class Digest:
         self.hash = hashlib.sha256(environment())
         self.constants: list[Any] = []
         self.numbers: dict[Any, int] = {}
+        self.types: dict[Any, str] = {}
+        self.operations: dict[int, tuple[int, Primitive]] = {}
+        self.described: dict[str, int] = {}
 
     def add(self, *tokens: Any) -> None:
         self.hash.update(repr(tokens).encode())
@@ -82,6 +85,8 @@ class Digest:
         if isinstance(atom, Var):
             return self.number(atom)
         value = atom.value
+        if value.__class__ in PYTHON_NUMBERS and atom.type.weak:
+            return value.__class__.__name__, value
         if value is None or not isinstance(value, (np.ndarray, np.generic, bool, int, float, complex)):
             raise Opaque(repr(value))
         if isinstance(value, np.ndarray) and value.ndim:
@@ -92,12 +97,38 @@ class Digest:
 
     def graph(self, graph: Graph) -> None:
         self.add("inputs", *[(self.number(v), self.type(v.type)) for v in graph.inputs])
+        numbers, types = self.numbers, self.types
+        rows: list[Any] = []
         for node in graph.nodes:
-            outputs = node.outputs or ()
-            inputs = [self.atom(a) for a in node.inputs]
-            made = [(self.number(v), self.type(v.type)) for v in outputs]
-            self.add(self.primitive(node.primitive), inputs, made)
+            row = [self.operation(node.primitive)]
+            for atom in node.inputs:
+                number = numbers.get(atom)
+                row.append(self.atom(atom) if number is None else number)
+            for var in node.outputs or ():
+                key = (var.shape, var.dtype, getattr(var, "weak", False))
+                known = types.get(key)
+                if known is None:
+                    known = types[key] = repr(self.type(var.type))
+                numbers[var] = len(numbers)
+                row.append(known)
+            rows.append(row)
+        self.hash.update(repr(rows).encode())
         self.add("outputs", *[self.atom(a) for a in graph.outputs])
+
+    def operation(self, p: Primitive) -> Any:
+        """A number for an operation that holds no graph, described when first met: mostly there are few."""
+        known = self.operations.get(id(p))
+        if known is not None:
+            return known[0]
+        if p.higher_order:
+            return self.primitive(p)
+        text = repr(self.primitive(p))
+        number = self.described.get(text)
+        if number is None:
+            number = self.described[text] = len(self.described)
+            self.add("operation", text)
+        self.operations[id(p)] = number, p
+        return number
 
 
 def digest_of(graph: Graph, *more: Any) -> tuple[str, list[Any]] | None:
