@@ -172,12 +172,13 @@ def _call(
         if match.operations.get(name, primitive) != primitive:
             return
         match = match._replace(operations={**match.operations, name: primitive})
-    params = dict(match.params)
-    for keyword in pattern.keywords:
-        value = getattr(primitive, keyword.arg)
-        if params.setdefault(keyword.value.id, value) != value:
-            return
-    match = match._replace(params=params)
+    if pattern.keywords:
+        params = dict(match.params)
+        for keyword in pattern.keywords:
+            value = getattr(primitive, keyword.arg)
+            if params.setdefault(keyword.value.id, value) != value:
+                return
+        match = match._replace(params=params)
     orders = [inputs]
     if len(inputs) == 2 and "commutative" in primitive.facts:
         orders.append(inputs[::-1])
@@ -192,14 +193,16 @@ def _atom(found: Rule, pattern: Any, atom: Atom, match: Match, producer: Mapping
     if isinstance(pattern, ast.Call):
         node = producer.get(atom)
         if node is not None and not node.primitive.multiple:
-            inside = match._replace(inner=(*match.inner, atom))  # type: ignore[arg-type]
+            out, atoms, params, operations, inner = match
+            inside = Match(out, atoms, params, operations, (*inner, atom))  # type: ignore[arg-type]
             yield from _call(found, pattern, node.primitive, node.inputs, inside, producer)
     elif isinstance(pattern, ast.Name):
         if pattern.id in "abc" and not known(atom):
             return
         before = match.atoms.get(pattern.id)
         if before is None:
-            yield match._replace(atoms={**match.atoms, pattern.id: atom})
+            out, atoms, params, operations, inner = match  # quicker than `_replace`, and most matches end here
+            yield Match(out, {**atoms, pattern.id: atom}, params, operations, inner)
         elif before is atom:
             yield match
     elif known(atom) and uniform(atom) == number(pattern):  # type: ignore[arg-type]
