@@ -44,7 +44,10 @@ ONLY_IN: dict[str, tuple[tuple[str, ...], str]] = {
     "matplotlib": (("demo",), "only the demonstration draws curves"),
     "sklearn": (("demo",), "only the demonstration needs the data sets"),
     "rich": (("view", "demo", "cli"), "only what writes to a terminal needs it"),
-    "scipy": (("ops", "numpy", "native", "solve", "random", "demo"), "SciPy gives reference values, minimisers, BLAS"),
+    "scipy": (
+        ("ops", "numpy", "transforms", "native", "solve", "random", "sparse", "demo"),
+        "SciPy gives reference values, minimisers, BLAS, sparse matrices",
+    ),
 }
 """Modules from outside that only some folders may import, with the reason."""
 
@@ -53,6 +56,7 @@ INSIDE_FUNCTIONS: dict[tuple[str, str], str] = {
     ("view/attach.py", "wengert"): "slow to import; loaded when the first picture is drawn",
     ("native/library.py", "scipy"): "slow to import; loaded with the first product that goes to BLAS",
     ("native/program.py", "wengert"): "llvmlite is slow to import; loaded with the first program",
+    ("sparse/derivatives.py", "wengert"): "scipy.sparse is slow to import; loaded with the first pattern",
     ("ops/solve.py", "scipy"): "slow to import; loaded when SciPy is first needed",
     ("cli.py", "wengert"): "needs optional packages and seconds to import",
 }

@@ -72,7 +72,8 @@ def test_patterns_cover_derivatives(name: str) -> None:
         assert known.shape == unknown.shape == true.shape
         assert not (true & ~known).any()
         assert not (known & ~unknown).any()
-        if "rearranging" in primitive.facts or (isinstance(primitive, Elementwise) and len(operands) == 1):
+        unary = isinstance(primitive, Elementwise) and len(operands) == 1
+        if "rearranging" in primitive.facts or (unary and true.any()):  # `imag` of real numbers is 0
             assert (true == known).all()
 
 
@@ -138,7 +139,7 @@ def test_gradient_of_a_loop_of_unknown_length() -> None:
     steps."""
 
     def energy(x: Any) -> Any:
-        return np.sum(wg.while_loop(lambda c: np.sum(c) < 30.0, lambda c: c * np.sin(x) + 1.0, x))
+        return np.sum(wg.while_loop(lambda c: np.sum(c * c) > 0.1, lambda c: 0.5 * c * np.cos(x), x))
 
     found = wg.sparsity(wg.grad(energy), X).toarray()
     true = numpy.abs(wg.hessian(energy)(X)) > 0
@@ -146,7 +147,9 @@ def test_gradient_of_a_loop_of_unknown_length() -> None:
     numpy.testing.assert_array_equal(found, numpy.eye(5))
 
 
-@pytest.mark.parametrize("shapes", [((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((2, 1, 2, 3), (4, 3, 2)), ((3,), (3,))])
+@pytest.mark.parametrize(
+    "shapes", [((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((2, 1, 2, 3), (4, 3, 2)), ((3,), (3,))]
+)
 def test_products(shapes: Any) -> None:
     rng = numpy.random.default_rng(0)
     a, b = (rng.normal(size=shape) for shape in shapes)

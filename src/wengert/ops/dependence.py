@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,8 @@ class Same:
 SAME = Same()
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Groups:
     """An element of the result depends on every element of the operand with the same group number."""
 
     ins: np.ndarray[Any, Any]
@@ -41,14 +43,16 @@ class Groups(NamedTuple):
     count: int
 
 
-class Pairs(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Pairs:
     """Element `outs[k]` of the result depends on element `ins[k]` of the operand (flat positions)."""
 
     outs: np.ndarray[Any, Any]
     ins: np.ndarray[Any, Any]
 
 
-class Joint(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Joint:
     """Each element of the result depends on one element of the operands laid end to end, on none where it is -1."""
 
     operands: tuple[int, ...]
@@ -59,25 +63,24 @@ Dependence = None | Same | np.ndarray[Any, Any] | Groups | Pairs
 
 
 class Operand:
-    """What a rule may know of an operand: its type, and its value where that does not depend on any argument.
+    """What a rule may know of an operand: its type, and its value where that does not depend on any argument."""
 
-    Asking for an index or a mask that is not known is remembered (`missed`): there may be a way to know it.
-    """
-
-    __slots__ = ("_value", "missed", "moves", "type")
+    __slots__ = ("missed", "moves", "type", "value")
 
     def __init__(self, type: ArrayType, value: Any = None, moves: bool = True) -> None:
         self.type = type
-        self._value = value
-        self.moves = moves
+        self.value = value  # None if it is not known
+        self.moves = moves  # whether it depends on what the derivative is taken in
         self.missed = False
 
     @property
-    def value(self) -> Any:
-        """The value, None if it is not known."""
-        if self._value is None and self.type.dtype.kind in "biu":
+    def index(self) -> Any:
+        """The value of an operand that decides the structure. If it is not known that is remembered in `missed`:
+        stepping through a loop, or the values of integer arguments, may make it known.
+        """
+        if self.value is None:
             self.missed = True
-        return self._value
+        return self.value
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -113,7 +116,7 @@ def rearranged(primitive: Any, operands: Sequence[Operand], linear: Sequence[int
             values.append(positions(x.shape, start)[()])
             start += x.size
         else:
-            values.append(x.value)
+            values.append(x.index)
     return Joint(tuple(linear), np.asarray(primitive.numpy(*values)) - 1)
 
 

@@ -142,7 +142,7 @@ class _Indexed(Linear, abstract=True):
         Numbers of groups, for the elements of the array and those of the part: axes whose index is known keep their
         position, the others count as one.
         """
-        values = [index.value for index in indices]
+        values = [index.index for index in indices]
         numbers = positions(shape)
         for axis, value in zip(self.axes, values, strict=True):
             if value is None:
@@ -205,7 +205,7 @@ class Gather(_Indexed):
 
     def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
         x, *indices = operands
-        if all(index.value is not None for index in indices):
+        if all(index.index is not None for index in indices):
             return rearranged(self, operands, (0,))
         every, part = self.unknown_places(x.shape, indices)
         return [Groups(every, part, x.size), *[None] * len(indices)]
@@ -335,7 +335,7 @@ class Scatter(_Indexed):
 
     def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
         x, v, *indices = operands
-        if all(index.value is not None for index in indices):
+        if all(index.index is not None for index in indices):
             return rearranged(self, operands, (0, 1))
         every, part = self.unknown_places(x.shape, indices)
         assigned = Groups(part, every, x.size) if v.size == len(part) else dense([v], outs)[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import NonScalarOutputError, UnsupportedError
+from ..graph.graph import Graph
 from ..graph.interpreter import is_traced
 from ..graph.trees import flatten, sealed, unflatten
 from ..graph.types import ArrayType, type_of
@@ -88,11 +89,12 @@ class SparseDerivative:
         return plan, fixed
 
     def _make(self, call: Call) -> tuple[SparsePlan, list[int]]:
-        from .plan import make_plan  # with scipy.sparse, which takes longer to import than wengert
+        from .plan import SparsePlan  # with scipy.sparse, which takes longer to import than wengert
 
-        plan, asked = make_plan(*flat_graph(self.fn, call, [], self.mode), self.mode, self.compile)
-        if asked and call.indices:
-            return make_plan(*flat_graph(self.fn, call, call.indices, self.mode), self.mode, self.compile)[0], call.indices
+        plan = SparsePlan(*flat_graph(self.fn, call, [], self.mode), self.mode, self.compile)
+        if plan.asked and call.indices:
+            make, wanted = flat_graph(self.fn, call, call.indices, self.mode)
+            return SparsePlan(make, wanted, self.mode, self.compile), call.indices
         return plan, []
 
     def __repr__(self) -> str:
@@ -135,8 +137,10 @@ def flat_call(
     return Call(leaves, structure, types, wanted, argument_names(fn, args, kwargs))
 
 
-def flat_graph(fn: Callable[..., Any], call: Call, fixed: Sequence[int], mode: str) -> tuple[Any, list[bool]]:
-    """The graph of the derived function (of the gradient, if `mode` is "symmetric") on flat arguments; which are wanted.
+def flat_graph(
+    fn: Callable[..., Any], call: Call, fixed: Sequence[int], mode: str
+) -> tuple[Callable[[], Graph], list[bool]]:
+    """What traces the function (its gradient, if `mode` is "symmetric") on flat arguments; which of them are wanted.
 
     Arguments in `fixed` are constants in it.
     """
@@ -158,10 +162,10 @@ def flat_graph(fn: Callable[..., Any], call: Call, fixed: Sequence[int], mode: s
             return fn(*args, **kwargs)
 
         own = [v for v, w in zip(whole, call.wanted, strict=True) if w]
-        return grad(of)(own) if mode == "symmetric" else flatten(of(own))[0]  # type: ignore[no-any-return]
+        return grad(of)(own) if mode == "symmetric" else flatten(of(own))[0]
 
     types, names = [call.types[k] for k in free], [call.names[k] for k in free]
-    return traced(run, types, names, getattr(fn, "__name__", "the function")), wanted
+    return lambda: traced(run, types, names, getattr(fn, "__name__", "the function")), wanted
 
 
 def sparsity(fn: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 0, **kwargs: Any) -> Any:
@@ -200,9 +204,11 @@ def sparsity(fn: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 
     from ..transforms.sparsity import graph_pattern  # with scipy.sparse, which takes longer to import than wengert
 
     call = flat_call(fn, argnums, args, kwargs, "sparsity")
-    pattern, asked = graph_pattern(*flat_graph(fn, call, [], "auto"))
+    make, wanted = flat_graph(fn, call, [], "auto")
+    pattern, asked = graph_pattern(make(), wanted)
     if asked and call.indices:
-        pattern, _ = graph_pattern(*flat_graph(fn, call, call.indices, "auto"))
+        make, wanted = flat_graph(fn, call, call.indices, "auto")
+        pattern, _ = graph_pattern(make(), wanted)
     return pattern
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import block_array, csr_array
@@ -11,7 +12,8 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, maxi
 Ints = np.ndarray[Any, np.dtype[np.intp]]
 
 
-class BlockForm(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class BlockForm:
     """An order of rows and columns in which a pattern consists of blocks.
 
     Attributes
@@ -74,11 +76,11 @@ def block_diagonal(pattern: Any) -> BlockForm:
 def _ordered(row_labels: Ints, column_labels: Ints, triangular: bool) -> BlockForm:
     """Rows and columns sorted by the number of their block."""
     count = int(max(row_labels.max(initial=-1), column_labels.max(initial=-1))) + 1
-    bounds = [
+    row_bounds, column_bounds = (
         np.concatenate(([0], np.cumsum(np.bincount(labels, minlength=count)))) for labels in (row_labels, column_labels)
-    ]
+    )
     rows, columns = (np.argsort(labels, kind="stable") for labels in (row_labels, column_labels))
-    return BlockForm(rows, columns, *bounds, triangular)
+    return BlockForm(rows, columns, row_bounds, column_bounds, triangular)
 
 
 def block_triangular(pattern: Any) -> BlockForm:

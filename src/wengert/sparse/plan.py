@@ -2,27 +2,83 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from ..errors import ConcretizationError, SparsityError
 from ..graph.graph import Graph
-from ..graph.stage import stage
+from ..graph.stage import evaluate, stage
 from ..graph.types import ArrayType
 from ..native.jit import jit
 from ..passes import optimize
+from ..settings import settings
 from ..transforms.coloring import Coloring, column_coloring, row_coloring, star_coloring
 from ..transforms.compressed import BLOCK, Compressed
+from ..transforms.locality import cut_gathers, merged
+from ..transforms.rows import by_rows
 from ..transforms.sparsity import graph_pattern
 from ..transforms.trace import call, trace
 from .forms import BlockForm, block_diagonal, block_triangular
 
 REVERSE_COST = 2
 """How much more a sweep of reverse mode costs than one of forward mode."""
+
+
+class Sweeps(NamedTuple):
+    """A way to compute the entries of a pattern."""
+
+    pattern: Any
+    coloring: Coloring
+    compressed: Compressed
+
+    @property
+    def cost(self) -> int:
+        return self.coloring.count * (REVERSE_COST if self.coloring.mode == "row" else 1)
+
+
+class Program:
+    """The entries as a function of flat arguments: a native program, or a graph evaluated by NumPy."""
+
+    def __init__(self, compressed: Compressed, types: Sequence[ArrayType], compile: bool, strong: bool) -> None:
+        self.compressed = compressed
+        self.types = list(types)
+        self.strong = strong
+        # What is computed from gathered values works row by row, which compiled code does best in a loop.
+        self.rows = compile and compressed.outer is not None and compressed.blocks is None
+        self.jitted: Callable[..., Any] | None = jit(self.looped if self.rows else self.function) if compile else None
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.compressed.entries if self.compressed.blocks is None else self.compressed.sweeps
+
+    def looped(self, *values: Any) -> Any:
+        return evaluate(self.graph, *values)[0]
+
+    @cached_property
+    def graph(self) -> Graph:
+        with settings(strong_zero=self.strong):
+            if self.compressed.blocks is None:
+                graph = optimize(trace(self.function, *self.types))
+                return optimize(by_rows(graph)) if self.rows else graph
+            seeds = [ArrayType((BLOCK, *t.shape), t.dtype) for t in self.compressed.seeded]
+            return optimize(trace(self.function, self.types, seeds))
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        if self.compressed.blocks is None:
+            return self.run(*values)
+        return self.compressed.collect(self.run, list(values))
+
+    def run(self, *values: Any) -> Any:
+        if self.jitted is None:
+            return call(self.graph, *values)
+        if self.strong == settings.strong_zero:
+            return self.jitted(*values)
+        with settings(strong_zero=self.strong):
+            return self.jitted(*values)
 
 
 class SparsePlan:
@@ -33,44 +89,69 @@ class SparsePlan:
     pattern : boolean `scipy.sparse.csr_array`, the structure of every result.
     mode : "column" (forward mode, columns of one colour together), "row" (reverse mode, rows of one colour together)
         or "star" (symmetric; directional derivatives of the gradient).
+    local : whether the derivative is taken in gathered copies of the unknowns, and added up from there.
     colors : the colour of each column (of each row, if mode is "row"); -1 for those without entries.
     count : number of colours, and so of sweeps.
+    graph : the optimised graph that computes the entries (a batch of sweeps, where they are many).
     blocks : the block-diagonal form of the pattern. triangular : its block-triangular form.
     """
 
-    def __init__(self, graph: Graph, wanted: Sequence[bool], pattern: Any, coloring: Coloring, compile: bool) -> None:
-        self.function = graph
-        self.pattern = pattern
-        self.mode = coloring.mode
-        self.colors = coloring.colors
-        self.count = coloring.count
-        self._compressed = Compressed(graph, wanted, coloring)
-        self._types = [var.type for var in graph.inputs]
-        self._batched = self._compressed.blocks is not None
-        compressed = self._compressed
-        self._program: Callable[..., Any] = jit(compressed.sweeps if self._batched else compressed.entries)
+    def __init__(self, make: Callable[[], Graph], wanted: Sequence[bool], mode: str, compile: bool) -> None:
+        self._make = make
+        self._wanted = list(wanted)
         self._compile = compile
+        graph = self._traced(False)
+        self._types = [var.type for var in graph.inputs]
+        pattern, self.asked = graph_pattern(graph, wanted)
+        if mode == "symmetric":
+            pattern = csr_array(pattern + pattern.T)
+            pattern.sort_indices()
+            coloring = star_coloring(pattern)
+            sweeps = Sweeps(pattern, coloring, Compressed(graph, wanted, coloring))
+        else:
+            coloring = jacobian_coloring(pattern, mode)
+            sweeps = Sweeps(pattern, coloring, Compressed(graph, wanted, coloring))
+            if sweeps.cost > REVERSE_COST and mode == "auto":
+                sweeps = min([sweeps, *local_sweeps(graph, wanted, pattern.shape[1])], key=lambda s: s.cost)
+        self.pattern = sweeps.pattern
+        self.mode = sweeps.coloring.mode
+        self.local = sweeps.compressed.outer is not None
+        self.colors = sweeps.coloring.colors
+        self.count = sweeps.coloring.count
+        self._coloring = coloring
+        self._plain = Program(sweeps.compressed, self._types, compile, False)
+        self._strong: Program | None = None
 
-    @functools.cached_property
+    def _traced(self, strong: bool) -> Graph:
+        with settings(strong_zero=strong):
+            return self._make()
+
+    @property
     def graph(self) -> Graph:
-        """The optimised graph that computes the entries (a batch of sweeps, where they are many)."""
-        if self._batched:
-            seeds = [ArrayType((BLOCK, *t.shape), t.dtype) for t in self._compressed.seeded]
-            return optimize(trace(self._compressed.sweeps, self._types, seeds))
-        return optimize(trace(self._compressed.entries, *self._types))
+        return self._plain.graph
 
-    @functools.cached_property
+    @cached_property
     def blocks(self) -> BlockForm:
         return block_diagonal(self.pattern)
 
-    @functools.cached_property
+    @cached_property
     def triangular(self) -> BlockForm:
         return block_triangular(self.pattern)
 
     def entries(self, values: Sequence[Any]) -> Any:
-        """The values of the entries, in the order of the pattern."""
-        run = self._program if self._compile else functools.partial(call, self.graph)
-        return self._compressed.collect(run, list(values)) if self._batched else run(*values)
+        """The values of the entries, in the order of the pattern.
+
+        As in reverse mode, products are plain at first; only if there is a NaN, all is computed again with the strong
+        zero. The minimum is NaN if any element is.
+        """
+        found = self._plain(values)
+        if settings.strong_zero and np.isnan(np.minimum.reduce(found, axis=None, initial=0)):
+            if self._strong is None:
+                coloring = jacobian_coloring(self.pattern, "auto") if self.local else self._coloring
+                compressed = Compressed(self._traced(True), self._wanted, coloring)
+                self._strong = Program(compressed, self._types, self._compile, True)
+            return self._strong(values)
+        return found
 
     def matrix(self, values: Sequence[Any]) -> Any:
         """The derivative for the values of the traced leaves."""
@@ -81,18 +162,33 @@ class SparsePlan:
     def __str__(self) -> str:
         m, n = self.pattern.shape
         share = self.pattern.nnz / max(m * n, 1)
-        sweep = {"column": "columns, forward mode", "row": "rows, reverse mode", "star": "symmetric, forward on gradient"}
+        sweep = {
+            "column": "columns, forward mode",
+            "row": "rows, reverse mode",
+            "star": "symmetric, forward on gradient",
+        }
         colors = "1 colour" if self.count == 1 else f"{self.count:,} colours"
         return "\n".join([
             f"{m:,} x {n:,}, {self.pattern.nnz:,} entries ({share:.3g} of all)",
-            f"{colors} ({sweep[self.mode]})",
+            f"{colors} ({sweep[self.mode]}{', in gathered values' if self.local else ''})",
             str(self.blocks),
             str(self.triangular),
         ])  # fmt: skip
 
     def __repr__(self) -> str:
         m, n = self.pattern.shape
-        return f"<SparsePlan: {m} x {n}, {self.pattern.nnz} entries, {self.count} colours of {self.mode}s>"
+        return f"<SparsePlan: {m} x {n}, {self.pattern.nnz} entries, {self.count} colours, mode {self.mode}>"
+
+
+def local_sweeps(graph: Graph, wanted: Sequence[bool], width: int) -> list[Sweeps]:
+    """The derivative by way of gathered values, if the function gathers."""
+    cut = cut_gathers(graph, wanted)
+    if cut is None:
+        return []
+    inner, _ = graph_pattern(cut.inner, cut.wanted)
+    coloring = jacobian_coloring(inner, "auto")
+    pattern, merge = merged(inner, cut.columns, width)
+    return [Sweeps(pattern, coloring, Compressed(cut.inner, cut.wanted, coloring, cut.outer, merge))]
 
 
 def traced(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[str], name: str) -> Graph:
@@ -122,21 +218,9 @@ def jacobian_coloring(pattern: Any, mode: str) -> Coloring:
         if first.count <= REVERSE_COST * by_column:
             return first
         other = row_coloring(pattern)
-        return first if first.count <= REVERSE_COST * other.count else other
-    other = row_coloring(pattern)
-    if REVERSE_COST * other.count < by_row:
-        return other
-    first = column_coloring(pattern)
-    return first if first.count <= REVERSE_COST * other.count else other
-
-
-def make_plan(graph: Graph, wanted: Sequence[bool], mode: str, compile: bool) -> tuple[SparsePlan, bool]:
-    """The plan for a graph, and whether the values of integer arguments might make it sharper."""
-    pattern, asked = graph_pattern(graph, wanted)
-    if mode == "symmetric":
-        pattern = csr_array(pattern + pattern.T)
-        pattern.sort_indices()
-        coloring = star_coloring(pattern)
     else:
-        coloring = jacobian_coloring(pattern, mode)
-    return SparsePlan(graph, wanted, pattern, coloring, compile), asked
+        other = row_coloring(pattern)
+        if REVERSE_COST * other.count < by_row:
+            return other
+        first = column_coloring(pattern)
+    return first if first.count <= REVERSE_COST * other.count else other

@@ -13,8 +13,8 @@ so that a choice is a few bit operations, whatever the number of colours; 100,00
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -26,7 +26,8 @@ ROUNDS = 4
 """How often a colouring is done again in the order of its own colours, as long as that finds a better one."""
 
 
-class Coloring(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Coloring:
     """Which sweeps to make, and where each entry of the pattern is found in their results.
 
     colors : the colour of each column (mode "column" and "star") or row ("row"); -1 where there is no entry.
@@ -187,15 +188,3 @@ def _star(pattern: Any, order: Ints) -> Ints:
             if bits[w] & double:
                 hubs[w] |= bit
     return np.array(colors, np.intp)
-
-
-def is_star_coloring(pattern: Any, colors: Sequence[int]) -> bool:
-    """Whether each entry stands alone in its row or in its column (for the tests: a plain restatement)."""
-    dense = pattern.toarray().astype(bool)
-    found = np.asarray(colors)
-    for i, j in zip(*np.nonzero(dense), strict=True):
-        in_row = np.count_nonzero(dense[i] & (found == found[j]))
-        in_column = np.count_nonzero(dense[j] & (found == found[i]))
-        if in_row > 1 and in_column > 1:
-            return False
-    return True

@@ -10,6 +10,7 @@ function, the sweeps are a batch instead, cut into blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from ..graph.tensor import Tensor
 from ..graph.types import ArrayType, is_inexact
 from ..ops.arithmetic import conj
 from ..ops.families import shape_of
-from ..ops.gather import gather
+from ..ops.gather import gather, scatter_add
 from ..ops.shape import concatenate, convert, reshape
 from .coloring import Coloring
 from .forward import jvp, jvp_graph, jvp_rule
 from .grad import vjp
+from .locality import Merge
 from .vmap import vmap
 
 UNROLLED = 32
@@ -89,6 +91,7 @@ class Compressed:
     ----------
     graph : of the function. wanted : flags of the inputs that the derivative is taken in.
     coloring : of the pattern of the outputs, one below the other, in those inputs.
+    outer, merge : if `graph` is the inner part of a cut (see `locality`), the outer part and where entries go.
 
     Attributes
     ----------
@@ -96,9 +99,21 @@ class Compressed:
         computes one after the other.
     """
 
-    def __init__(self, graph: Graph, wanted: Sequence[bool], coloring: Coloring) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        wanted: Sequence[bool],
+        coloring: Coloring,
+        outer: Graph | None = None,
+        merge: Merge | None = None,
+    ) -> None:
         self.graph = graph
         self.wanted = list(wanted)
+        self.outer = outer
+        self.merge = merge
+        if merge is not None and merge.order is not None:  # the entries are read in another order, and that is all
+            coloring = replace(coloring, sweep=coloring.sweep[merge.order], place=coloring.place[merge.order])
+            self.merge = None
         self.coloring = coloring
         self.forward = coloring.mode != "row"
         self.ins = [var.type._replace(weak=False) for var, w in zip(graph.inputs, wanted, strict=True) if w]
@@ -131,6 +146,8 @@ class Compressed:
 
     def arguments(self, values: Sequence[Any]) -> tuple[list[Any], Callable[..., list[Any]]]:
         """The values that the derivative is taken in, and the graph as a function of them."""
+        if self.outer is not None:
+            values = evaluate(self.outer, *values)
         own = [v for v, w in zip(values, self.wanted, strict=True) if w]
 
         def function(*moved: Any) -> list[Any]:
@@ -148,7 +165,7 @@ class Compressed:
         pieces, at = [], 0
         for k, sweep in enumerate(sweeps):
             for j, part in enumerate(sweep):
-                if part is not None and self.swept[j].size:
+                if moving(part) is not None and self.swept[j].size:
                     starts[k, j] = at
                     at += self.swept[j].size
                     pieces.append(reshape(convert(part, self.dtype), (self.swept[j].size,)))
@@ -157,7 +174,13 @@ class Compressed:
         owner = np.searchsorted(bounds, self.coloring.place, side="right") - 1
         first = starts[self.coloring.sweep, owner] if size else np.zeros(0, int)
         index = np.where(first < 0, at, first + self.coloring.place - bounds[owner])
-        return gather(concatenate(pieces, 0), (0,), 0, (index,))
+        found = gather(concatenate(pieces, 0), (0,), 0, (index,))
+        if self.merge is None:
+            return found
+        kept = self.merge.target >= 0
+        if not kept.all():
+            found = gather(found, (0,), 0, (np.flatnonzero(kept),))
+        return scatter_add(found, (0,), 0, (self.merge.count,), (self.merge.target[kept],))
 
     def forward_sweeps(self, values: Sequence[Any]) -> list[list[Any]]:
         own, function = self.arguments(values)
@@ -189,7 +212,7 @@ class Compressed:
         if self.forward:
             parts = vmap(lambda *ts: jvp(function, tuple(own), ts)[1])(*seeds)
         else:
-            outs, pullback = vjp(function, *own)
+            pullback = vjp(function, *own)[1]
             parts = vmap(lambda *cts: [_conjugate(ct) for ct in pullback(list(cts))])(*seeds)
         rows = [reshape(convert(p, self.dtype), (BLOCK, t.size)) for p, t in zip(parts, self.swept, strict=True)]
         return concatenate(rows, 1)
@@ -199,7 +222,13 @@ class Compressed:
         results = np.empty((self.blocks or 0, BLOCK, sum(t.size for t in self.swept)), self.dtype)
         for k in range(self.blocks or 0):
             results[k] = run(values, self.seeds(range(k * BLOCK, (k + 1) * BLOCK)))
-        return results.reshape(-1, results.shape[-1])[self.coloring.sweep, self.coloring.place]
+        found = results.reshape(-1, results.shape[-1])[self.coloring.sweep, self.coloring.place]
+        if self.merge is None:
+            return found
+        kept = self.merge.target >= 0
+        total = np.zeros(self.merge.count, self.dtype)
+        np.add.at(total, self.merge.target[kept], found[kept])
+        return total
 
 
 def fitted(ct: Any, out: Any) -> Any:
