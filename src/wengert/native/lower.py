@@ -39,8 +39,8 @@ from .nests import CHEAP, Nests
 from .parts import Parts, runs
 from .rearrange import Rearranging
 from .reductions import Reductions
-from .summation import Summation
 from .stages import Probing, Stage
+from .summation import Summation
 from .windows import Sliding
 
 SMALL = 16
@@ -49,7 +49,9 @@ LONGEST = 80
 """Operations after which a chain of maps is cut."""
 
 
-class Lowering(Nests, Probing, Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Dense, Summation, Scalars):
+class Lowering(
+    Nests, Probing, Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Dense, Summation, Scalars
+):
     """One program being written. The public methods are what `lowering` rules use."""
 
     def __init__(self) -> None:
@@ -198,7 +200,14 @@ class Lowering(Nests, Probing, Rearranging, Reductions, Indexing, Control, Libra
     def on_diagonal(self, shape: Sequence[Any], dtype: Any, diagonal: Diagonal) -> Array:
         """One number on the diagonal, another one elsewhere."""
         on, off = (self.const(x, NATIVE[np.dtype(dtype)]) for x in diagonal)
-        return self.map(shape, dtype, lambda index: self.select(self.eq(index[-2], index[-1]), on, off), 1, None, ())
+        return self.map(
+            shape,
+            dtype,
+            lambda index: self.select(self.eq(self.lift(index[-2], "i64"), index[-1]), on, off),
+            1,
+            None,
+            (),
+        )
 
     # Making arrays ----------------------------------------------------------------------------------
 
