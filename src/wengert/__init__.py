@@ -22,6 +22,7 @@ from .transforms.control import associative_scan, cond, fori_loop, map, scan, sw
 from .transforms.custom import custom_jvp, custom_vjp
 from .transforms.custom_class import Function
 from .transforms.custom_opaque import callback, opaque
+from .transforms.custom_primitive import defprimitive
 from .transforms.custom_surrogate import gradient_reversal, straight_through
 from .transforms.define_by_run import backward as _backward
 from .transforms.define_by_run import constant, variable
@@ -62,6 +63,7 @@ __all__ = [
     "constant",
     "custom_jvp",
     "custom_vjp",
+    "defprimitive",
     "debug",
     "errors",
     "fori_loop",

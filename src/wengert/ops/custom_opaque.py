@@ -57,7 +57,7 @@ class CFunction(NamedTuple):
 
 def _number(kind: Any) -> np.dtype[Any]:
     letter = getattr(kind, "_type_", None)
-    dtype = np.dtype(kind) if isinstance(letter, str) and letter in "fdiIlLqQ" else None
+    dtype: np.dtype[Any] | None = np.dtype(kind) if isinstance(letter, str) and letter in "fdiIlLqQ" else None
     if dtype is None or dtype.itemsize not in (4, 8):
         raise OpaqueCallError(
             f"a C function with a parameter or result {kind!r}", "pass numbers of 4 or 8 bytes, or pointers to them"
