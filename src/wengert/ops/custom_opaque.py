@@ -43,7 +43,8 @@ class CFunction(NamedTuple):
         if not isinstance(fn, ctypes._CFuncPtr):  # type: ignore[attr-defined]
             return None
         if fn.argtypes is None:
-            raise OpaqueCallError(f"the C function {fn!r} does not say what it takes", "set its argtypes and restype")
+            name = getattr(fn, "__name__", "that was given")
+            raise OpaqueCallError(f"the C function {name} does not say what it takes", "set its argtypes and restype")
         parameters = [_parameter(t) for t in fn.argtypes]
         returns = None if fn.restype is None else _number(fn.restype)
         address = ctypes.cast(fn, ctypes.c_void_p).value or 0

@@ -24,7 +24,7 @@ from ..graph.types import PYTHON_NUMBERS, ArrayType, is_inexact
 from ..ops.arithmetic import conj
 from ..ops.control_flow import Flags
 from ..ops.reduce import sum_axes
-from ..source import Source
+from ..source import Source, is_internal
 from .linear import transpose_graph
 from .vmap import Batch, batched_value
 
@@ -33,11 +33,11 @@ Static = Mapping[int, Any]
 
 
 def definition_line(fn: Any) -> Source | None:
-    """Where a function is defined, as far as it is Python."""
+    """Where a function of the user's is defined, as far as it is Python."""
     fn = getattr(fn, "__wrapped__", fn)
     fn = getattr(fn, "func", getattr(fn, "__func__", fn))
     code = getattr(fn, "__code__", None)
-    return None if code is None else Source(code, 0)
+    return None if code is None or is_internal(code.co_filename) else Source(code, 0)
 
 
 class Definition:
