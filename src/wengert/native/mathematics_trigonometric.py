@@ -143,7 +143,8 @@ class Trigonometric(Basic):
         one = self.const(1.0, x.dtype)
         (n, n_low), (d, d_low) = self.larger_plus(one, a), self.larger_plus(one, self.neg(a))
         ratio = self.sub(self.bits(n, form.unsigned), self.bits(d, form.unsigned))
-        k = self.shift_right(self.add(ratio, 1 << (form.mantissa - 1)), form.mantissa)  # near log2 of the quotient
+        # Near log2 of the quotient, and 0 up to where a term log(2) / 2 does not cancel much of artanh(s).
+        k = self.shift_right(self.add(ratio, 1 << (form.mantissa - 2)), form.mantissa)
         scale = self.neg(self.two_to(self.add(k, form.bias), x.dtype))
         number = self.small_number(k, x.dtype)
         above = self.add(self.fma(scale, d, n), self.fma(scale, d_low, n_low))

@@ -49,6 +49,7 @@ from numpy import (  # noqa: F401
 
 from . import linalg  # noqa: F401
 from . import protocols as _protocols  # noqa: F401
+from . import special as _special  # noqa: F401
 from .convolving import *  # noqa: F403
 from .creation import *  # noqa: F403
 from .cumulative import *  # noqa: F403

@@ -17,6 +17,8 @@ from ..graph.tensor import Tensor
 
 table: dict[Any, Callable[..., Any]] = {}
 """NumPy function or ufunc -> implementation for traced values."""
+by_name: dict[str, Callable[..., Any]] = {}
+"""The same for ufuncs of other libraries (SciPy's special functions), by name, so that they need not be imported."""
 
 
 PLAIN = frozenset({np.ndarray, float, int, bool, complex, str, type(None), *np.sctypeDict.values()})
@@ -131,13 +133,16 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
             "write a = a + t, or make the array with wengert.numpy.zeros inside the function, or with wg.constant(a)",
         )
     implementation = table.get(ufunc if method == "__call__" else (ufunc, method))
+    foreign = getattr(np, ufunc.__name__, None) is not ufunc
+    if implementation is None and method == "__call__" and foreign:
+        implementation = by_name.get(ufunc.__name__)
     if implementation is None:
         plain = without_constants(inputs)
         if plain is not None and method != "at":
             return getattr(ufunc, method)(*plain, **kwargs)
         how = "" if method == "__call__" else f".{method}"
         raise UnsupportedError(
-            f"numpy.{ufunc.__name__}{how} is not implemented for traced values",
+            f"{'scipy.special' if foreign else 'numpy'}.{ufunc.__name__}{how} is not implemented for traced values",
             "write it with the functions of wengert.numpy, or declare a primitive (docs/add_a_primitive.md)",
         )
     return implementation(*inputs, **kwargs)
