@@ -61,8 +61,13 @@ def optimised(text: str) -> tuple[Any, Any]:
     return target, module
 
 
-def compile(text: str) -> bytes:
-    """The object file of a module given as LLVM text."""
+def compile(text: str, quickly: bool = False) -> bytes:
+    """The object file of a module given as LLVM text; `quickly` without optimisation, for code that needs none."""
+    if quickly:
+        target, module = machine(0), llvm.parse_assembly(text)
+        builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=0))
+        builder.getModulePassManager().run(module, builder)
+        return target.emit_object(module)  # type: ignore[no-any-return]
     target, module = optimised(text)
     return target.emit_object(module)  # type: ignore[no-any-return]
 

@@ -177,7 +177,7 @@ def native() -> int:
     if kept is None:
         from . import engine  # llvmlite takes time to import
 
-        kept = Compiled(engine.compile(text))
+        kept = Compiled(engine.compile(text, quickly=True))
         cache.store(key, kept)
     code = Code(kept.code)
     table = outside()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ LOOPED = 4096
 @functools.cache
 def blas_address(name: str) -> int:
     """The address of a BLAS or LAPACK routine with Fortran's calling convention."""
+    if (found := getattr(openblas(), f"scipy_{name}_", None)) is not None:
+        return ctypes.cast(found, ctypes.c_void_p).value or 0
     blas = importlib.import_module("scipy.linalg.cython_blas").__pyx_capi__  # slow to import
     capsule = blas.get(name) or importlib.import_module("scipy.linalg.cython_lapack").__pyx_capi__[name]
     api = ctypes.pythonapi
@@ -36,6 +40,20 @@ def blas_address(name: str) -> int:
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p
     api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
     return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))  # type: ignore[no-any-return]
+
+
+@functools.cache
+def openblas() -> Any:
+    """The BLAS that SciPy's wheels bring with them, without SciPy, whose import takes ten times as long; or None."""
+    package = importlib.util.find_spec("scipy")
+    for place in (package and package.submodule_search_locations) or ():
+        for pattern in ("../scipy.libs/libscipy_openblas*.so*", ".dylibs/libscipy_openblas*.dylib"):
+            for path in Path(place).glob(pattern):
+                try:
+                    return ctypes.CDLL(str(path.resolve()))
+                except OSError:
+                    continue
+    return None
 
 
 class Library:

@@ -61,6 +61,12 @@ class Written:
         self.table = tuple([_constant(e, x) if isinstance(x, Buffer) else x for x in emitter.table])
         self.callbacks = tuple(sorted({node.primitive.name for node, _, _ in e.calls}))
 
+    @property
+    def key(self) -> str:
+        """A digest of the text and of the constants in the table."""
+        outside = [x.array.tobytes() if isinstance(x, Constant) else x for x in self.table]
+        return digest_of_text(self.llvm, *outside)
+
 
 class Program:
     """The machine code of a graph.
@@ -126,7 +132,7 @@ class Program:
         if key is None:
             if any(isinstance(x, Outside) for x in self.written.table):
                 return None
-            key = self.written.text
+            key = self.written.key
         start = time.perf_counter()
         found = cache.load(key, constants)
         if found is None:
@@ -146,7 +152,7 @@ class Program:
         long = work(self._graph()) > LONG
         made = Compiled(code, written.table, written.memory, written.callbacks, long, written.text)
         if not any(isinstance(x, Outside) for x in written.table):
-            cache.store(key or written.text, made, constants)
+            cache.store(key or written.key, made, constants)
         return made
 
     def _address(self, outside: Any) -> int | None:

@@ -57,7 +57,7 @@ class Call(ControlFlow):
 
     def like(self, body: Graph) -> Self:
         """The same kind of call of another graph."""
-        return type(self)(body, *self.key[2:])
+        return body.cached((type(self), *self.key[2:]), lambda: type(self)(body, *self.key[2:]))  # type: ignore[no-any-return]
 
     @property
     def subgraphs(self) -> tuple[tuple[str, Graph], ...]:
@@ -110,7 +110,7 @@ class Call(ControlFlow):
         return outs[:count], spread(outs[count:], moved)
 
     def forward_pass(self, operands: Sequence[Any], needed: Flags, split_graph: Any) -> tuple[Any, Any]:
-        arriving = carries_derivative(self.body, needed)
+        arriving = self.body.cached(("carries", tuple(needed)), lambda: carries_derivative(self.body, needed))
         everything = [True] * len(operands)
         forward, backward, places = split_graph(self.body, needed, arriving, everything, self.again)
         results = bind(self.like(forward), *operands)
