@@ -78,6 +78,10 @@ USES = {
     "batch of batches": lambda f: (
         lambda x, a: wg.vmap(lambda a: wg.vmap(lambda x: wg.grad(loss(f))(x, a))(np.eye(3)))(np.stack([a, a.T]))
     ),
+    "series": lambda f: lambda x, a: wg.jet(lambda x: loss(f)(x, a), (x,), ([np.cos(x), np.sin(x), x],)),
+    "laplacian": lambda f: lambda x, a: wg.laplacian(lambda x: loss(f)(x, a))(x),
+    "diagonal of the hessian": lambda f: lambda x, a: wg.hessian_diagonal(lambda x: loss(f)(x, a))(x),
+    "linearised": lambda f: lambda x, a: wg.linearize(lambda x: loss(f)(x, a), x)[1](np.sin(x)),
     "in a scan": lambda f: wg.grad(
         lambda x, a: np.sum(wg.scan(lambda c, _: (f(c, a)["y"] + 0.1 * c, c), x, None, 3)[1] ** 2), (0, 1)
     ),

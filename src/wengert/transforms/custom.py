@@ -25,7 +25,7 @@ def apply_rule(rule: FunctionRule, leaves: Sequence[Any]) -> Any:
     if rule.definition.check:
         rule.ready = check_rules
     outs = bind(Custom(rule), *leaves)
-    return unflatten(rule.out_tree, list(outs))  # type: ignore[arg-type]
+    return unflatten(rule.out_tree or rule.definition.out_trees[rule.key], list(outs))
 
 
 class CustomFunction(Definition):
@@ -44,6 +44,9 @@ class CustomFunction(Definition):
         self.rules: dict[str, Callable[..., Any]] = {}
         try:
             self.signature: inspect.Signature | None = inspect.signature(fn)
+            kinds = {p.kind for p in self.signature.parameters.values()}
+            simple = kinds <= {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+            self.positional = len(self.signature.parameters) if simple else -1
         except (TypeError, ValueError):
             self.signature = None
 
@@ -134,7 +137,7 @@ class CustomFunction(Definition):
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments by position, with defaults."""
-        if self.signature is None:
+        if self.signature is None or (len(args) == self.positional and not kwargs):
             return args
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()

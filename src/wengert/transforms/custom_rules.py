@@ -28,6 +28,8 @@ from ..source import Source, is_internal
 from .linear import transpose_graph
 from .vmap import Batch, batched_value
 
+REMEMBERED = 256
+"""Rules of one definition whose results' containers are remembered."""
 Static = Mapping[int, Any]
 """Arguments that are no arrays, by position."""
 
@@ -56,6 +58,8 @@ class Definition:
 
     def __init__(self) -> None:
         self.checked: set[Any] = set()
+        self.out_trees: dict[Any, Structure] = {}
+        """Containers of the result, by rules: an interpreter may remember what an equal rule gave."""
 
     def value(self, *args: Any) -> Any:
         """The result."""
@@ -180,20 +184,19 @@ class FunctionRule:
 
     def push_given(self, values: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Results and tangents by the given forward rule."""
-        what, line = f"the jvp rule of {self.definition.label}", self.definition.line("jvp")
+        what = f"the jvp rule of {self.definition.label}"
         full = [zero_of(v) if t is None else t for v, t in zip(values, tangents, strict=True)]
         result = self.definition.jvp(self.arguments(values), self.static, unflatten(self.tree, full))
-        out, tangent = self.pair(result, what, "(result, tangent)", line)
+        out, tangent = self.pair(result, what, "(result, tangent)", "jvp")
         outs = self.flat(out)
         assert self.out_tree is not None
-        return outs, self.fitted(self.out_tree, tangent, [strong(x) for x in outs], f"{what}: tangent", "result", line)
+        return outs, self.fitted(self.out_tree, tangent, [strong(x) for x in outs], f"{what}: tangent", "result", "jvp")
 
     def pull_given(self, values: Sequence[Any], needed: Flags) -> tuple[list[Any], list[Any], Any]:
         """Results, residuals and what surrounds them, by the given forward part of the reverse rule."""
-        line = self.definition.line("forward")
         result = self.definition.forward(self.arguments(values), self.static, unflatten(self.tree, list(needed)))
         what = f"the forward part of the vjp rule of {self.definition.label}"
-        out, residuals = self.pair(result, what, "(result, residuals)", line)
+        out, residuals = self.pair(result, what, "(result, residuals)", "forward")
         outs = self.flat(out)
         leaves, structure = flatten(residuals)
         kept = [is_value(x) for x in leaves]
@@ -209,23 +212,24 @@ class FunctionRule:
         full = [zeros(t) if ct is None else conj(ct) for ct, t in zip(cts, out_types, strict=True)]
         ct = unflatten(self.out_tree, full)  # type: ignore[arg-type]
         found = self.definition.backward(self.count, self.static, residuals, ct)
-        what, line = f"the vjp rule of {self.definition.label}", self.definition.line("backward")
+        what = f"the vjp rule of {self.definition.label}"
         arguments = self.tree.num_children
         if not isinstance(found, (tuple, list)) or len(found) != arguments:
             shape = f"{len(found)} values" if isinstance(found, (tuple, list)) else type(found).__name__
             raise RuleStructureError(
                 f"{what} returned {shape} for {arguments} argument{'s' if arguments > 1 else ''}",
-                "return a tuple with one cotangent per argument (None for one that is zero)", line,
+                "return a tuple with one cotangent per argument (None for one that is zero)",
+                self.definition.line("backward"),
             )  # fmt: skip
-        result = self.fitted(self.tree, tuple(found), types, f"{what}: cotangent", "argument", line)
+        result = self.fitted(self.tree, tuple(found), types, f"{what}: cotangent", "argument", "backward")
         return [conj(c) if n and c is not None else None for c, n in zip(result, needed, strict=True)]
 
-    def pair(self, result: Any, what: str, parts: str, line: Source | None) -> tuple[Any, Any]:
+    def pair(self, result: Any, what: str, parts: str, which: str) -> tuple[Any, Any]:
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             raise RuleStructureError(
                 f"{what} returned {'a ' + type(result).__name__ if result is not None else 'None'}"
                 + (f" of {len(result)}" if isinstance(result, (tuple, list)) else ""),
-                f"return {parts}", line,
+                f"return {parts}", self.definition.line(which),
             )  # fmt: skip
         return result[0], result[1]
 
@@ -237,39 +241,52 @@ class FunctionRule:
                 f"{self.definition.label} and its rule return different containers: {self.out_tree} and {structure}",
                 "return the same result from the function and its rules", self.definition.line("any"),
             )  # fmt: skip
-        self.out_tree = structure
+        if self.out_tree is None:
+            self.out_tree = structure
+            if len(self.definition.out_trees) >= REMEMBERED:
+                self.definition.out_trees.clear()
+            self.definition.out_trees[self.key] = structure
         return [x if is_value(x) else np.asarray(x)[()] for x in leaves]
 
     def fitted(
-        self, tree: Structure, given: Any, types: Sequence[ArrayType], what: str, like: str, line: Source | None
+        self, tree: Structure, given: Any, types: Sequence[ArrayType], what: str, like: str, which: str
     ) -> list[Any]:
         """The leaves of a derivative, which must be like the values they belong to; None for those that are zero."""
-        leaves = subtrees(tree, given)
+        flat = tree.num_leaves == tree.num_children and type(given) is tuple and len(given) == tree.num_leaves
+        leaves = list(given) if flat and tree.type is tuple else subtrees(tree, given)
         if leaves is None:
             raise RuleStructureError(
                 f"{what}s have other containers than the {like}s\n  expected: {tree}\n  found:    {flatten(given)[1]}",
-                f"return the containers of the {like}s, None for what is zero", line,
+                f"return the containers of the {like}s, None for what is zero", self.definition.line(which),
             )  # fmt: skip
         results: list[Any] = []
-        for leaf, t, path in zip(leaves, types, paths(tree), strict=True):
+        for k, (leaf, t) in enumerate(zip(leaves, types, strict=True)):
             if leaf is None or not is_inexact(t.dtype):
                 results.append(None)
                 continue
+            if hasattr(leaf, "dtype") and leaf.dtype == t.dtype and leaf.shape == t.shape:
+                results.append(leaf)
+                continue
+            path = paths(tree)[k]
             if not is_value(leaf) and leaf.__class__ not in PYTHON_NUMBERS:
                 raise RuleStructureError(
                     f"{what}{path} is a {type(leaf).__name__}, the {like} is {t}", "return an array, or None for zero",
-                    line,
+                    self.definition.line(which),
                 )  # fmt: skip
             found = type_of_value(leaf)
             if found.shape != t.shape:
                 raise RuleShapeError(
-                    f"{what}{path} is {found}, the {like} is {t}", f"give it the shape {t.shape}", line
+                    f"{what}{path} is {found}, the {like} is {t}",
+                    f"give it the shape {t.shape}",
+                    self.definition.line(which),
                 )
             if leaf.__class__ in PYTHON_NUMBERS and (leaf.__class__ is not complex or t.dtype.kind == "c"):
                 leaf = t.dtype.type(leaf)
             elif found.dtype != t.dtype:
                 raise RuleDtypeError(
-                    f"{what}{path} is {found}, the {like} is {t}", f"convert it: .astype({t.dtype.name!r})", line
+                    f"{what}{path} is {found}, the {like} is {t}",
+                    f"convert it: .astype({t.dtype.name!r})",
+                    self.definition.line(which),
                 )
             results.append(leaf)
         return results
