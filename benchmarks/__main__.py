@@ -15,7 +15,18 @@ from . import machine, render
 from .harness import Report
 
 HERE = Path(__file__).parent
-WORKLOADS = ("chain", "rosenbrock", "numpy_calls", "large_arrays", "long_jvp", "million_operations", "mathematics", "startup")
+WORKLOADS = (
+    "chain",
+    "rosenbrock",
+    "numpy_calls",
+    "large_arrays",
+    "long_jvp",
+    "million_operations",
+    "mathematics",
+    "derivatives",
+    "physics",
+    "startup",
+)
 
 
 def run(workload: str, quick: bool) -> list[Report] | None:

@@ -34,6 +34,18 @@ class Jet(Packed):
         self.order = order
         self.orders = order
         self._lazy = 0
+        self._made: list[Terms] = []
+        self._results: list[dict[Any, Any]] = []
+
+    def __exit__(self, *failure: Any) -> None:
+        super().__exit__(*failure)
+        # A recurrence refers to its own series: cut, so that arrays are freed without waiting for the collector.
+        for terms in self._made:
+            terms.close()
+        for results in self._results:
+            results.clear()
+        self._made.clear()
+        self._results.clear()
 
     def again(self) -> Jet:
         return Jet(self.order)
@@ -74,6 +86,7 @@ class Jet(Packed):
         key = (primitive, *map(identity, values, series))
         entry = holder.get(key)
         if entry is None:
+            self._results.append(holder)
             entry = holder[key] = (self._series(primitive, values, series), values, series)
         outs = entry[0]
         if not self._lazy:
@@ -99,6 +112,7 @@ class Jet(Packed):
         if primitive.split is not None:  # equal eigenvalues: see ops.spectral
             out = primitive.split(out, None)
         found = recurrence(self, primitive, values, series, out)
+        self._made += found
         if not primitive.multiple:
             return Tensor(self, out, found[0])
         return tuple(

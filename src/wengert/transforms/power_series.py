@@ -47,6 +47,10 @@ class Terms:
             known.append(self._make(len(known)))
         return known[k]
 
+    def close(self) -> None:
+        """Keep the coefficients known by now, and nothing to make more of."""
+        self._make = _closed
+
     def rate(self, k: int) -> Any:
         """k c_k, the coefficient of order k-1 of the derivative in t."""
         while len(self._rates) < k:
@@ -54,6 +58,10 @@ class Terms:
             term = self[order]
             self._rates.append(term if term is None or order == 1 else order * term)
         return self._rates[k - 1]
+
+
+def _closed(k: int) -> Any:
+    raise RuntimeError(f"coefficient {k} of a series was not computed while its pass was at work")
 
 
 def given(value: Any, coefficients: Sequence[Any]) -> Terms:

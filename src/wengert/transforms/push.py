@@ -73,7 +73,11 @@ def push_of(primitive: Any, mask: int) -> Push | None:
         if factor is None:
             scope[f"d{k}"] = slope
             factor = f"d{k}({', '.join(f'v{slot}' for slot in primitive._arguments[k])})"
-        lines.append(f"g{k} = times(tangents[{k}], {factor})")
+        product = f"times(tangents[{k}], {factor})"
+        if k == 1 and wanted == [0, 1] and primitive.arity == 2 and "commutative" in primitive.facts:
+            # Of x * x both halves are the same.
+            product = f"g0 if tangents[0] is tangents[1] and primals[0] is primals[1] else {product}"
+        lines.append(f"g{k} = {product}")
     lines.append(f"return fitted({' + '.join(f'g{k}' for k in wanted)}, out)")
     text = "def push(primals, tangents, out):\n" + "".join(f"    {line}\n" for line in lines)
     exec(compile(text, f"{PACKAGE}<push of {primitive.name}>", "exec"), scope)
