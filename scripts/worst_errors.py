@@ -21,8 +21,7 @@ import mpmath
 import numpy as np
 
 import wengert as wg
-from wengert.ops import arithmetic, exponential, trigonometric
-from wengert.ops.families import Elementwise
+from wengert.ops import arithmetic, exponential, special, trigonometric
 
 PRECISION = 420
 """Bits that mpmath computes with: what 1 + x loses of x = 2**-100 leaves enough."""
@@ -41,13 +40,6 @@ class Function(NamedTuple):
     """What an error is relative to where that is not the result itself."""
 
 
-def direct(name: str) -> Any:
-    """An operation of the compiler that `wengert.ops` does not declare."""
-    native = Elementwise(name, np.positive, None, 1, None, frozenset(), (), False, "", None)
-    native.scalar, native.scalar_kinds = lambda e, x: getattr(e, name)(x), "f"
-    return native
-
-
 def small(function: Callable[[Any], Any], slope: float = 1.0) -> Callable[[Any], Any]:
     """An odd function, or one whose next term is as small: f(x) = x + slope x**2 below what mpmath's digits resolve."""
     return lambda x: x + slope * x * x if abs(x) < TINY else function(x)
@@ -63,6 +55,11 @@ def softplus(x: Any) -> Any:
 
 def logaddexp(x: Any, y: Any) -> Any:
     return max(x, y) + softplus(-abs(x - y))
+
+
+def larger_term(x: float, y: float) -> float:
+    """Of max(x, y) and log(1 + exp(-|x - y|)), which may cancel in `logaddexp`."""
+    return max(abs(max(x, y)), float(softplus(-abs(mpmath.mpf(x) - y))))
 
 
 def hypot(x: Any, y: Any) -> Any:
@@ -108,8 +105,8 @@ FUNCTIONS = {
     "arccos": Function(trigonometric.arccos, mpmath.acos, [UNIT, (-0.6, 0.6), (0.99, 1), (-1, -0.99)], np.arccos),
     "arctan": Function(trigonometric.arctan, small(mpmath.atan), [UNIT, NEAR, (-1e3, 1e3)], np.arctan),
     "cbrt": Function(arithmetic.cbrt, cbrt, [NEAR, (0.9, 8.1)], np.cbrt),
-    "erf": Function(direct("erf"), mpmath.erf, [UNIT, NEAR, (-7, 7)]),
-    "erfc": Function(direct("erfc"), erfc, [UNIT, NEAR, (-7, 11), (0, 28)]),
+    "erf": Function(special.erf, mpmath.erf, [UNIT, NEAR, (-7, 7)]),
+    "erfc": Function(special.erfc, erfc, [UNIT, NEAR, (-7, 11), (0, 28)]),
     "arctan2": Function(trigonometric.arctan2, mpmath.atan2, PLANE, np.arctan2),
     "hypot": Function(trigonometric.hypot, hypot, PLANE, np.hypot),
     "power": Function(
@@ -120,7 +117,7 @@ FUNCTIONS = {
     ),
     "logaddexp": Function(
         exponential.logaddexp, logaddexp, [(NEAR, NEAR), ((-100, 100), (-100, 100))], np.logaddexp,
-        lambda x, y: max(abs(x), abs(y)),
+        larger_term,
     ),
 }  # fmt: skip
 WHOLE = ("power",)

@@ -67,9 +67,9 @@ def test_two_units_in_the_last_place_of_many(name, dtype):
     assert error <= BOUND, where
 
 
-def same(found, wanted):
+def same(found, wanted, atol=0.0):
     """Equal but for round-off, with the signs of zeros, infinities and NaN."""
-    np.testing.assert_allclose(found, wanted, rtol=4 * np.finfo(wanted.dtype).eps, atol=0)
+    np.testing.assert_allclose(found, wanted, rtol=4 * np.finfo(wanted.dtype).eps, atol=atol)
     fine = ~np.isnan(wanted)
     np.testing.assert_array_equal(np.signbit(found[fine]), np.signbit(wanted[fine]))
 
@@ -96,7 +96,8 @@ def test_special_pairs(name, dtype):
     x, y = (c.ravel() for c in np.meshgrid(extremes(dtype), extremes(dtype)))
     with np.errstate(all="ignore"):
         wanted = FUNCTIONS[name].reference(x, y)
-    same(worst_errors.compiled(name)(x, y), wanted)
+    # Two terms of up to log(2) cancel in logaddexp(-1, -0.5), here and in NumPy.
+    same(worst_errors.compiled(name)(x, y), wanted, np.finfo(dtype).eps if name == "logaddexp" else 0.0)
 
 
 @pytest.mark.parametrize(

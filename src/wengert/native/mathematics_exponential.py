@@ -36,10 +36,9 @@ class Exponential(Basic):
         """2**(n - less) from what `_reduced` returns, for normal results."""
         return self.two_to(self.sub(exponent, FORMATS[dtype].bias + less), dtype)
 
-    def exp(self, x: Any, low: Any = None) -> Any:
-        """exp(x + low), where `low` is far below x."""
+    def exp(self, x: Any) -> Any:
         x = self.clamp(x, -746.0, 710.0) if x.dtype == "f64" else self.clamp(x, -104.5, 89.0)
-        return self._scaled_up(*self._reduced_sum(x, low))
+        return self._scaled_up(*self._reduced_sum(x))
 
     def _scaled_up(self, exponent: Any, p: Any) -> Any:
         """(1 + p) 2**n."""
@@ -160,18 +159,27 @@ class Exponential(Basic):
         return self.select(self.lt(x, math.inf), found, x)
 
     def logaddexp(self, x: Any, y: Any) -> Any:
-        """log(exp(x) + exp(y)); where the two terms cancel, within 2 units of the last place of the larger one."""
+        """max(x, y) + log(1 + exp(-|x - y|)); where the terms cancel, within 2 units of the larger one."""
         swap = self.gt(x, y)
         large, small = self.select(swap, x, y), self.select(swap, y, x)
         gap, low = self.plus(small, self.neg(large))
         low = self.select(self.gt(gap, -800.0), low, self.const(0.0, x.dtype))
-        found = self.add(large, self._log1p(self.exp(gap, low), below_one=True))
+        found = self.add(large, self._log_of_sum(gap, low))
         return self.select(self.eq(x, y), self.add(x, math.log(2)), found)
 
     def softplus(self, x: Any) -> Any:
         """log(1 + exp(x))."""
         positive = self.select(self.gt(x, 0.0), x, self.const(0.0, x.dtype))
-        return self.add(positive, self._log1p(self.exp(self.neg(self.size(x))), below_one=True))
+        return self.add(positive, self._log_of_sum(self.neg(self.size(x))))
+
+    def _log_of_sum(self, x: Any, low: Any = None) -> Any:
+        """log(1 + exp(x + low)) for x <= 0, with the exponential in two floats."""
+        x = self.clamp(x, -746.0, 0.0) if x.dtype == "f64" else self.clamp(x, -104.5, 0.0)
+        exponent, r, rest = self._reduced(x, low)
+        p, rest = self.larger_plus(r, rest)
+        e, lost = self.larger_plus(self.const(1.0, x.dtype), p)
+        lost = self.add(lost, rest)
+        return self._log1p(self.scaled(e, exponent), self.scaled(lost, exponent), below_one=True)
 
     def arcsinh(self, x: Any) -> Any:
         """log(|x| + sqrt(x**2 + 1)) as log1p(|x| + x**2 / (1 + sqrt(x**2 + 1)))."""
