@@ -29,9 +29,18 @@ class Variable:
             self.cells = [e.cell(name, v) for v in items]
             self.memory = None
         else:
+            self.cells = []
             self.memory = e.new(self.shape, type.dtype)
             if start is not None:
-                e.put(e.fitted(start, self.shape, type.dtype), self.memory)
+                self.write(start)
+
+    def write(self, value: Array) -> None:
+        """Give it a value that does not depend on it."""
+        if self.memory is not None:
+            self.e.put(self.fitted(value), self.memory)
+            return
+        for cell, item in zip(self.cells, self.e.elements(value).items, strict=True):
+            self.e.write(cell, self.e.convert(item, cell.dtype))
 
     def read(self) -> Array:
         if self.memory is not None:
@@ -93,11 +102,20 @@ class Control:
         variables = [Variable(self, t, x) for t, x in zip(types, init, strict=False)]
         stacks = [self.new(self.extents(t.shape), t.dtype) for t in types[n:]]
         length = self.extents((primitive.length,))[0]
-        with self.loop(length) as i:
-            k = self.sub(self.sub(length, 1), i) if primitive.reverse else i
-            outs = self.graph(primitive.body, [*consts, *[v.read() for v in variables], *[self.row(x, k) for x in xs]])
-            rows = [self.row_of(out, stack, k) for stack, out in zip(stacks, outs[n:], strict=True)]
-            assign(self, variables, outs[:n], rows)
+
+        def steps() -> None:
+            with self.loop(length) as i:
+                k = self.sub(self.sub(length, 1), i) if primitive.reverse else i
+                carries = [v.read() for v in variables]
+                outs = self.graph(primitive.body, [*consts, *carries, *[self.row(x, k) for x in xs]])
+                rows = [self.row_of(out, stack, k) for stack, out in zip(stacks, outs[n:], strict=True)]
+                assign(self, variables, outs[:n], rows)
+
+        def again() -> None:
+            for variable, start in zip(variables, init, strict=True):
+                variable.write(start)
+
+        self.carefully(steps, again, lambda: [cell for v in variables for cell in v.cells])
         return [*[v.read() for v in variables], *stacks]
 
     def row_of(self: Any, value: Array, stack: Memory, k: Any) -> tuple[Array, Memory]:

@@ -14,7 +14,9 @@ from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop
 
 TYPES = {"f64": "double", "f32": "float", "bool": "i1"} | {f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)}
 BINARY = {
-    "add": ("fadd", "add", "add", "or"), "sum": ("fadd reassoc", "add", "add", "or"),
+    "add": ("fadd", "add", "add", "or"), "sum": ("fadd reassoc contract", "add", "add", "or"),
+    "plus": ("fadd contract", "", "", ""), "minus": ("fsub contract", "", "", ""),
+    "times": ("fmul contract", "", "", ""),
     "sub": ("fsub", "sub", "sub", "xor"), "mul": ("fmul", "mul", "mul", "and"), "div": ("fdiv", "sdiv", "udiv", "and"),
     "rem": ("frem", "srem", "urem", "urem"), "udiv": ("", "udiv", "udiv", ""), "urem": ("", "urem", "urem", ""),
     "and": ("", "and", "and", "and"), "or": ("", "or", "or", "or"), "xor": ("", "xor", "xor", "xor"),
@@ -29,6 +31,8 @@ COMPARE = {
     "gt": ("ogt", "gt"),
     "ge": ("oge", "ge"),
 }
+HINTS = 9
+"""Metadata up to this number is the same for all programs."""
 EXTREMA = {"min": ("minimum", "smin", "umin", "and"), "max": ("maximum", "smax", "umax", "or")}
 CALLED_BACK, NO_MEMORY = -1, -2
 """What the program returns for an exception in Python, and for memory that the system refused."""
@@ -76,6 +80,7 @@ class Emitter:
     def __init__(self, builder: Builder, inputs: int, outputs: int, caller: Emitter | None = None) -> None:
         self.builder = builder
         self.lines: list[str] = []
+        self.hints = 0
         self.entry: list[str] = []
         self.cells: dict[int, str] = {}
         self.count = 0
@@ -242,7 +247,14 @@ class Emitter:
         self.emit(f"  br i1 %{n}.go, label %{n}.body, label %{n}.end\n{n}.body:")
         self.block(s.body)
         self.emit(f"  br label %{n}.latch\n{n}.latch:\n  %{n}.next = add nuw nsw i64 {i}, 1")
-        self.emit(f"  br label %{n}.head\n{n}.end:")
+        self.emit(f"  br label %{n}.head{self.hint(s)}\n{n}.end:")
+
+    def hint(self, s: Loop) -> str:
+        """What LLVM should know of a loop: whether it is worth the code that vectors take."""
+        if not s.rare:
+            return ""
+        self.hints += 1
+        return f", !llvm.loop !{HINTS + self.hints}"
 
     def on_repeat(self, s: Repeat) -> None:
         n = self.fresh("W")
@@ -448,5 +460,7 @@ class Emitter:
             f"define i64 @run(ptr %arena, ptr %details, ptr %args) #0 {{\n{loads}"
             f"  %rc = call i64 @body(ptr %arena, ptr %details{passed})\n  ret i64 %rc\n}}",
             'attributes #0 = { nounwind "prefer-vector-width"="512" }',
-            '!0 = !{!"branch_weights", i32 1000000, i32 1}', "!1 = !{}", "",
+            '!0 = !{!"branch_weights", i32 1000000, i32 1}', "!1 = !{}",
+            '!2 = !{!"llvm.loop.vectorize.enable", i1 false}', '!3 = !{!"llvm.loop.unroll.disable"}',
+            *[f"!{k} = distinct !{{!{k}, !2, !3}}" for k in range(HINTS + 1, HINTS + 1 + self.hints)], "",
         ])  # fmt: skip

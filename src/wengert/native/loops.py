@@ -20,6 +20,8 @@ NATIVE = {np.dtype(t): n for t, n in (
 )}  # fmt: skip
 """The dtypes that registers hold."""
 INDEX = "i64"
+CONTRACTED = {"add": "plus", "sub": "minus", "mul": "times"}
+"""The operations that LLVM may join to a product and sum with one rounding."""
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 
 
@@ -101,6 +103,8 @@ class Write(Statement):
 
 class Loop(Statement):
     fields = ("index", "count", "body")
+    rare = False
+    """Whether it seldom runs, and need not be fast."""
     independent = False
     """Whether no step needs what another one leaves behind, so that they may run in any order."""
 
@@ -112,7 +116,10 @@ class Repeat(Statement):
 
 
 class Branch(Statement):
+    """`blocks[index]`. `note` says in the text what the last one is, in place of its statements."""
+
     fields = ("index", "blocks")
+    note = ""
 
 
 class Check(Statement):
@@ -150,6 +157,12 @@ class Run(Statement):
 class Builder:
     """Writes statements. The methods named after operations are the protocol of `scalar` and `lowering` rules."""
 
+    plain: Any = None
+    """Where loops are written with plain products: who follows these."""
+    rare = False
+    contracts = False
+    inverses = False
+
     def __init__(self) -> None:
         self.root = Block()
         self.block = self.root
@@ -183,6 +196,8 @@ class Builder:
             self.block.statements.append(found)
             if pure:
                 self.memos[-1][key] = found
+            if self.plain is not None:
+                self.plain.see(found)
         return found
 
     def const(self, number: Any, dtype: str) -> Value:
@@ -202,6 +217,8 @@ class Builder:
     def binary(self, op: str, x: Any, y: Any) -> Any:
         dtype = x.dtype if isinstance(x, Value) else y.dtype
         x, y = self.lift(x, dtype), self.lift(y, dtype)
+        if self.contracts and dtype[0] == "f":
+            op = CONTRACTED.get(op, op)
         return self.value(op, (x, y), "bool" if op in COMPARISONS else dtype)
 
     def add(self, x: Any, y: Any) -> Any:
@@ -240,6 +257,12 @@ class Builder:
         return 0 if isinstance(y, int) and y == 1 else self.binary("urem", x, y)
 
     def div(self, x: Any, y: Any) -> Any:
+        if isinstance(y, Value) and y.op == "neg":
+            return self.neg(self.div(x, y.args[0]))
+        if self.inverses and isinstance(y, Value) and y.dtype[0] == "f":
+            inverse = self.recall(("div", y.dtype, self.const(1.0, y.dtype), y))
+            if inverse is not None and not (isinstance(x, (int, float)) or x.op == "const"):
+                return self.mul(x, inverse)
         return self.binary("div", x, y)
 
     def minimum(self, x: Any, y: Any) -> Any:
@@ -329,7 +352,10 @@ class Builder:
         return self.value("read", (cell,), cell.dtype, pure=False)
 
     def write(self, cell: Cell, value: Any) -> None:
-        self.block.statements.append(Write(cell, self.lift(value, cell.dtype)))
+        value = self.lift(value, cell.dtype)
+        self.block.statements.append(Write(cell, value))
+        if self.plain is not None:
+            self.plain.write(cell, value)
 
     def buffer(self, kind: str, dtype: Any, size: Any, place: int = -1) -> Buffer:
         buffer = Buffer(kind, np.dtype(dtype), size, len(self.buffers), place)
@@ -360,7 +386,10 @@ class Builder:
     def store(self, buffer: Buffer, offset: Any, value: Any) -> None:
         self.touch(buffer)
         buffer.version += 1
-        self.block.statements.append(Store(buffer, self.lift(offset, INDEX), self.lift(value, NATIVE[buffer.dtype])))
+        value = self.lift(value, NATIVE[buffer.dtype])
+        self.block.statements.append(Store(buffer, self.lift(offset, INDEX), value))
+        if self.plain is not None:
+            self.plain.store(buffer, value)
 
     def grow(self, buffer: Buffer, count: Any) -> None:
         self.block.statements.append(Grow(buffer, self.lift(count, INDEX)))
@@ -387,7 +416,9 @@ class Builder:
             return
         index = Value("index", (), INDEX, self.next())
         body = Block()
-        self.block.statements.append(Loop(index, self.lift(count, INDEX), body))
+        loop = Loop(index, self.lift(count, INDEX), body)
+        loop.rare = self.rare
+        self.block.statements.append(loop)
         with self.inside(body):
             yield index
 
@@ -450,7 +481,10 @@ def text(block: Block, indent: str = "") -> str:
             lines += ["while:", text(s.test, "    "), f"    if not {s.proceed}: break", text(s.body, "    ")]
         elif isinstance(s, Branch):
             for k, inner in enumerate(s.blocks):
-                lines += [f"case {s.index} == {k}:", text(inner, "    ")]
+                if s.note and inner is s.blocks[-1]:
+                    lines.append(f"case {s.index} == {k}: {s.note}")
+                elif inner.statements:
+                    lines += [f"case {s.index} == {k}:", text(inner, "    ")]
         elif isinstance(s, Run):
             for row in s.rows[:SHOWN]:
                 lines.append(f"{s.function.name}({', '.join(str(x.buffer) for x in row)})")

@@ -37,6 +37,7 @@ from .loops import NATIVE, Buffer, Value
 from .mathematics import Scalars
 from .nests import CHEAP, Nests
 from .parts import Parts, runs
+from .plain import Carefully
 from .rearrange import Rearranging
 from .reductions import Reductions
 from .stages import Probing, Stage
@@ -45,12 +46,26 @@ from .windows import Sliding
 
 SMALL = 16
 """Elements up to which an array lives in registers."""
+SIMPLE = 4
+"""Operations of a scalar rule that is an arithmetic operation and not a function made of several."""
 LONGEST = 80
 """Operations after which a chain of maps is cut."""
 
 
 class Lowering(
-    Nests, Probing, Rearranging, Reductions, Indexing, Control, Library, Parts, Sliding, Dense, Summation, Scalars
+    Nests,
+    Probing,
+    Carefully,
+    Rearranging,
+    Reductions,
+    Indexing,
+    Control,
+    Library,
+    Parts,
+    Sliding,
+    Dense,
+    Summation,
+    Scalars,
 ):
     """One program being written. The public methods are what `lowering` rules use."""
 
@@ -59,6 +74,7 @@ class Lowering(
         self.dims: dict[Dim, Any] = {}
         self.kept: list[Any] = []
         self.source: Any = None
+        self.backward = False
 
     # Running a graph --------------------------------------------------------------------------------
 
@@ -105,7 +121,7 @@ class Lowering(
     def apply(self, node: Node, operands: list[Array]) -> list[Array]:
         primitive = node.primitive
         types = tuple(var.type for var in node.outputs or ())
-        self.source = node.source
+        self.source, self.backward = node.source, node.backward
         if primitive.lowering is not None and self.native(node):
             given = [atom.type for atom in node.inputs]
             out = primitive.lowering(self, operands, given, types if primitive.multiple else types[0])
@@ -241,9 +257,15 @@ class Lowering(
         result = NATIVE[out.dtype]
         operands = [self.spread(x, shape) for x in operands]
 
+        price = self.price(scalar, names)
+        simple, backward = price <= SIMPLE, self.backward
+
         def compute(values: Sequence[Any]) -> Any:
             lifted = [self.convert(v, d) for v, d in zip(values, names, strict=True)]
-            return self.convert(scalar(self, *lifted), result)
+            self.contracts, self.inverses = simple, simple and backward
+            found = scalar(self, *lifted)
+            self.contracts = self.inverses = False
+            return self.convert(found, result)
 
         def element(index: list[Any]) -> Any:
             return compute([self.broadcast_at(x, index) for x in operands])
@@ -254,7 +276,7 @@ class Lowering(
             def flat(k: Any) -> Any:
                 return compute([x.flat(self, k if x.shape == shape else 0) for x in operands])
 
-        weight = self.price(scalar, names) + sum(x.weight for x in operands)
+        weight = price + sum(x.weight for x in operands)
         return Map(shape, out.dtype, element, weight, flat, operands)
 
     def spread(self, x: Array, shape: Sequence[Any]) -> Array:

@@ -35,6 +35,9 @@ class Scalars(Trigonometric, Special):
         product = self.mul(ct, factor)
         if product.dtype[0] != "f":
             return product  # type: ignore[no-any-return]
+        if self.plain is not None:
+            self.plain.product(product)
+            return product  # type: ignore[no-any-return]
         lost = self.both(self.eq(factor, 0.0), self.eq(self.intrinsic("fabs", ct), math.inf))
         masked = self.both(self.ne(product, product), self.either(self.eq(ct, 0.0), lost))
         return self.select(masked, self.const(0.0, product.dtype), product)  # type: ignore[no-any-return]

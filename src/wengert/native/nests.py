@@ -44,9 +44,13 @@ class Running:
         self.stage = stage
         self.facts = facts
         self.index: list[Any] = [0] * len(stage.domain)
+        self.looped: set[int] = set()
+        """The axes that the loops around the present place run over."""
         self.memory: Memory | None = None
         self.cells: dict[tuple[int, ...], Any] | None = None
         self.begun = False
+        self.row = False
+        """Whether the memory is that of a row, which nobody reads after the nest."""
         self.kept_short = [k for k in stage.kept if k in facts.short]
         self.reduced_short = [k for k in facts.short if k in stage.reduced]
 
@@ -220,6 +224,7 @@ class Nests:
         whole = self.new([s.domain[k] for k in rows], s.dtype)
         strides = dict(zip(rows, whole.strides, strict=True))
         run.memory = Memory(whole.buffer, s.shape, 0, [strides.get(k, 0) for k in s.kept])
+        run.row = True
 
     def _finished(self: Any, s: Stage) -> None:
         """A value after its nest: a small one, without memory, is elements in registers."""
@@ -233,23 +238,49 @@ class Nests:
             if isinstance(item, Stage):
                 self._step(self.running[item])
                 continue
-            begun = []
-            for s, axis in item.members.items():
-                run = self.running[s]
-                if axis in s.reduced and not run.begun:
-                    self._begin(run)
-                    begun.append(run)
-            flat = self._collapsed(item) if depth == 0 else None
-            if flat is not None:
-                self._write_flat(item, flat)
+            begun: list[Running] = []
+            if depth:
+                self._loops(item, depth, begun)
             else:
-                with self.loop(item.extent) as i:
-                    for s, axis in item.members.items():
-                        self.running[s].index[axis] = i
-                    self._write(item.body, depth + 1)
-                self._mark(item)
+                self._top(item, begun)
             for run in begun:
                 self._end(run)
+
+    def _top(self: Any, item: Nest, begun: list[Running]) -> None:
+        """An outermost loop, in a fast and a careful version if it multiplies strongly."""
+        runs = [self.running[s] for s in item.members]
+        own = {run.memory.buffer for run in runs if run.memory is not None and run.row}
+
+        def again() -> None:
+            begun.clear()
+            for run in runs:
+                run.begun = False
+                run.stage.ready = None
+
+        def cells() -> list[Any]:
+            return [cell for run in begun if run.cells for cell in run.cells.values()]
+
+        self.carefully(lambda: self._loops(item, 0, begun), again, cells, own)
+
+    def _loops(self: Any, item: Nest, depth: int, begun: list[Running]) -> None:
+        """A loop and what is in it; `begun` gets the stages whose accumulators start with it."""
+        for s, axis in item.members.items():
+            run = self.running[s]
+            if axis in s.reduced and not run.begun:
+                self._begin(run)
+                begun.append(run)
+        flat = self._collapsed(item) if depth == 0 else None
+        if flat is not None:
+            self._write_flat(item, flat)
+            return
+        with self.loop(item.extent) as i:
+            for s, axis in item.members.items():
+                self.running[s].index[axis] = i
+                self.running[s].looped.add(axis)
+            self._write(item.body, depth + 1)
+        for s, axis in item.members.items():
+            self.running[s].looped.discard(axis)
+        self._mark(item)
 
     def _mark(self: Any, nest: Nest) -> None:
         """Note on the loop just written whether its steps are independent."""
@@ -308,10 +339,14 @@ class Nests:
         if isinstance(s, Scattered):
             return
         assert isinstance(s, Reduced)
-        left = [k for k in s.kept if k in run.facts.order and not isinstance(run.index[k], Value)]
+        left = [k for k in s.kept if k in run.facts.order and k not in run.looped]
         if not left:
             zero = self.const(s.start, s.name)
-            run.cells = {point: self.cell(s.name, zero) for point in run.facts.points(s, run.kept_short)}
+            if run.cells is None:
+                run.cells = {point: self.cell(s.name, zero) for point in run.facts.points(s, run.kept_short)}
+                return
+            for cell in run.cells.values():  # the careful version
+                self.write(cell, zero)
             return
         index = list(run.index)
         axes = left + [k for k in run.kept_short if s.domain[k] != 1]

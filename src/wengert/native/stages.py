@@ -341,13 +341,13 @@ class Probing:
     @contextmanager
     def probing(self: Any) -> Iterator[tuple[Probe, Block]]:
         """Scalar code written in here goes nowhere."""
-        before = self.block, self.memos, self.count, self.probe
+        before = self.block, self.memos, self.count, self.probe, self.plain
         sites = len(self.sites)
-        self.block, self.memos, self.probe = Block(), [{}], Probe()
+        self.block, self.memos, self.probe, self.plain = Block(), [{}], Probe(), None
         try:
             yield self.probe, self.block
         finally:
-            self.block, self.memos, self.count, self.probe = before
+            self.block, self.memos, self.count, self.probe, self.plain = before
             del self.sites[sites:]
 
     def price(self: Any, scalar: Callable[..., Any], names: Sequence[str]) -> int:
