@@ -34,7 +34,8 @@ def ran(monkeypatch):
 def test_the_gradient_of_a_compiled_function_is_compiled(monkeypatch):
     graphs = ran(monkeypatch)
     f = wg.jit(loss)
-    numpy.testing.assert_allclose(wg.grad(f)(W, X), wg.grad(loss)(W, X), rtol=1e-12)
+    _, pullback = wg.vjp(f, W, X)
+    numpy.testing.assert_allclose(pullback(1.0)[0], wg.grad(loss)(W, X), rtol=1e-12)
     assert len(graphs) == 2  # forward part, backward part
     assert all(len(graph.nodes) > 3 for graph in graphs)
     graphs.clear()
@@ -43,7 +44,7 @@ def test_the_gradient_of_a_compiled_function_is_compiled(monkeypatch):
     assert len(graphs) == 1
     graphs.clear()
     batch = numpy.stack([X, X + 1, X * 2])
-    found = wg.vmap(f, in_axes=(None, 0))(W, batch)
+    found = wg.vmap(lambda w, x: f(w, x), in_axes=(None, 0))(W, batch)
     numpy.testing.assert_allclose(found, [loss(W, x) for x in batch], rtol=1e-12)
     assert len(graphs) == 1
 
@@ -74,6 +75,29 @@ def test_composes(transform):
 
 def leaves(tree):
     return [leaf for part in tree for leaf in leaves(part)] if isinstance(tree, (tuple, list)) else [tree]
+
+
+def test_gradients_and_batches_are_compiled_functions():
+    f = wg.jit(loss)
+    for transform in (wg.grad, wg.value_and_grad, lambda f: wg.vmap(f, in_axes=(None, 0))):
+        made = transform(f)
+        assert type(made) is type(f)
+        assert transform(f) is made
+        assert made is not f
+    assert wg.grad(f) is not wg.grad(f, argnums=1)
+    assert wg.grad(f).lower(W, X).callbacks == []
+    with pytest.raises(wg.errors.IntegerInputError):
+        wg.grad(wg.jit(lambda x: x * 1.0))(3)
+    with pytest.raises(wg.errors.NonScalarOutputError):
+        wg.grad(wg.jit(lambda x: x * 1.0))(X)
+    g = wg.grad(wg.jit(lambda x, n, scale=2.0: scale * np.sum(x**n), static_argnames="n"))
+    numpy.testing.assert_allclose(g(X, 3), 6 * X**2)
+    numpy.testing.assert_allclose(g(X, n=2, scale=1.0), 2 * X)
+    gradient, aux = wg.grad(wg.jit(lambda x: (np.sum(x**2), {"y": x[0]})), has_aux=True)(X)
+    numpy.testing.assert_allclose(gradient, 2 * X)
+    assert aux["y"] == X[0]
+    assert wg.grad(wg.jit(lambda x, y: x * 2), argnums=[0, 1])(1.0, 5.0) == (2.0, 0.0)
+    assert wg.grad(wg.jit(lambda x: x * x if x > 0 else x, branches=True))(-3.0) == 1
 
 
 def test_containers_and_weak_numbers_through_a_gradient():

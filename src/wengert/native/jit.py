@@ -50,6 +50,7 @@ class Jitted(entry.Native):  # type: ignore[misc]
         self._signature = inspect.signature(fn) if self.static else None
         self._known: dict[Any, Lowered | Tree] = {}
         self._chapters: list[Chapter] = []
+        self._derived: dict[str, Jitted] = {}
         self._records: list[entry.Record] = []
         self._forms: set[Any] = set()
         self._adding = threading.RLock()
@@ -191,6 +192,14 @@ class Jitted(entry.Native):  # type: ignore[misc]
             first[place] = count
             count += len(flatten(given[place])[0])
         return first
+
+    def compiled_with(self, key: str, transform: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Jitted:
+        """A transform of the function, compiled as it is: what `grad` and `vmap` of it return (made once for a key)."""
+        with self._adding:
+            found = self._derived.get(key)
+            if found is None:
+                found = self._derived[key] = Jitted(transform(self.fn), self.static, self.branches)
+            return found
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Graph, loop nests, LLVM text and assembly for arguments of these types.

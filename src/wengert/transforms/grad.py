@@ -67,7 +67,8 @@ def value_and_grad(
     A function returning (value, gradient), or ((value, aux), gradient). The gradient has the containers of the
     argument (a tuple of them if `argnums` is a sequence), the shapes and dtypes of its leaves. For a complex
     leaf it is dL/dRe + i dL/dIm, so that `x - lr * grad` descends. A leaf that took no part, that is, that no
-    operation used, has None in a run on numbers and zeros in a static graph.
+    operation used, has None in a run on numbers and zeros in a static graph. Of a function made by `jit` the
+    gradient is compiled as well.
 
     Raises
     ------
@@ -80,6 +81,9 @@ def value_and_grad(
     >>> wg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
+    if (compiled := getattr(fn, "compiled_with", None)) is not None:
+        key = f"value_and_grad {argnums} {has_aux}"
+        return compiled(key, lambda f: value_and_grad(f, argnums, has_aux))  # type: ignore[no-any-return]
     several = not isinstance(argnums, int)
     numbers: tuple[int, ...] = tuple(argnums) if several else (argnums,)  # type: ignore[arg-type]
     roots = parameter_names(fn)
@@ -144,6 +148,8 @@ def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool
     >>> wg.grad(wg.grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
+    if (compiled := getattr(fn, "compiled_with", None)) is not None:
+        return compiled(f"grad {argnums} {has_aux}", lambda f: grad(f, argnums, has_aux))  # type: ignore[no-any-return]
     both = value_and_grad(fn, argnums, has_aux)
 
     @functools.wraps(fn)
