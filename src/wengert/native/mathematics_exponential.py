@@ -57,7 +57,11 @@ class Exponential(Basic):
         """(exp(x) - 1) / 2**less, where 2**(n - less) is in range."""
         exponent, r, rest = self._reduced(x)
         scale = self._power_of_two(exponent, x.dtype, less)
-        return self.fma(scale, rest, self.fma(scale, r, self.sub(scale, 0.5**less)))
+        first = self.sub(scale, 0.5**less)
+        if not less:  # for tanh, which would see two roundings
+            found, lost = self.larger_plus(first, self.mul(scale, r))
+            return self.add(found, self.fma(scale, rest, lost))
+        return self.fma(scale, rest, self.fma(scale, r, first))
 
     def expm1(self, x: Any) -> Any:
         inside = self.clamp(x, -60.0, 710.0) if x.dtype == "f64" else self.clamp(x, -30.0, 89.0)
