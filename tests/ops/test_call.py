@@ -180,3 +180,8 @@ def test_batched_with_any_choice_of_operands():
     a = numpy.random.default_rng(0).normal(size=(4, 3, 3))
     numpy.testing.assert_allclose(wg.vmap(product, (0, None))(a, X), a @ X)
     numpy.testing.assert_allclose(wg.vmap(product, (None, 1))(a[0], a[1]), (a[0] @ a[1]).T)
+
+
+def test_sparsity_goes_through_the_body():
+    pairs = called(lambda x: x * x[::-1], X)
+    numpy.testing.assert_array_equal(wg.sparsity(pairs, X).toarray(), [[1, 0, 1], [0, 1, 0], [1, 0, 1]])

@@ -395,6 +395,31 @@ def test_wrong_shapes_and_dtypes():
         wg.grad(lambda x: np.sum(h(x)))(X.astype(numpy.float32))
 
 
+def test_one_rule_per_argument():
+    f = wg.custom_jvp(lambda x, y: np.sin(x) * y)
+    f.defjvps(lambda t, out, x, y: np.cos(x) * y * t, lambda t, out, x, y: np.sin(x) * t)
+    same(wg.grad(f, (0, 1))(2.0, 3.0), [3 * np.cos(2.0), np.sin(2.0)])
+    g = wg.custom_jvp(lambda x, y: np.sin(x) * y, check=False)
+    g.defjvps(None, lambda t, out, x, y: np.sin(x) * t)
+    same(wg.grad(g, (0, 1))(2.0, 3.0), [0.0, np.sin(2.0)])
+    g.defjvps(lambda t, out, x, y: t)
+    with pytest.raises(RuleStructureError, match="<lambda> has 1 rules for 2 arguments"):
+        wg.grad(g)(2.0, 3.0)
+    with pytest.raises(TypeError, match="is made of a function, not of 3"):
+        wg.custom_jvp(3)
+
+
+def test_sparsity_is_that_of_the_rule():
+    """Not of the function, whose derivative may be zero where the rule's is not."""
+    rounded = wg.straight_through(np.round)
+    numpy.testing.assert_array_equal(wg.sparsity(rounded, X).toarray(), numpy.eye(3))
+    numpy.testing.assert_array_equal(wg.sparse_jacobian(rounded)(X).toarray(), numpy.eye(3))
+    turned = wg.custom_vjp(lambda x: np.sin(x)[::-1])
+    turned.defvjp(lambda x: (np.sin(x)[::-1], x), lambda x, ct: (np.cos(x) * ct[::-1],))
+    numpy.testing.assert_array_equal(wg.sparsity(turned, X).toarray(), numpy.eye(3)[::-1])
+    numpy.testing.assert_allclose(wg.sparse_hessian(lambda x: np.sum(turned(x)))(X).toarray(), -numpy.diag(np.sin(X)))
+
+
 def test_no_rule():
     f = wg.custom_jvp(lambda x: x**2)
     assert f(2.0) == 4.0

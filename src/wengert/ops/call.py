@@ -134,6 +134,9 @@ class Call(ControlFlow):
         moved = [x if a is None else move_axis(x, a, 0) for x, a in zip(operands, axes, strict=True)]
         return bind(self.like(graph), *moved), tuple(0 if c else None for c in carried)
 
+    def depends(self, operands: Sequence[Any], outs: Any, flow: Any) -> Any:
+        return flow.graph(self.body, operands)
+
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Sequence[ArrayType]) -> Any:
         reads: dict[Any, int] = {}
         for atom in (*(a for node in self.body.nodes for a in node.inputs), *self.body.outputs):

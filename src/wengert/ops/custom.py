@@ -17,6 +17,7 @@ from ..errors import CapturedValueError
 from ..graph.graph import Graph
 from ..graph.interpreter import bind, type_of_value
 from ..graph.primitive import Sample
+from ..graph.stage import stage
 from ..graph.types import ArrayType
 from .call import Call
 from .control_flow import ControlFlow, Flags, out_types
@@ -141,6 +142,29 @@ class CustomCall(Call):
             CustomCall(body, self.rule.batched(flags[self.captured :], size), self.captured), *leading(operands, axes)
         )
         return outs, (0,) * len(outs)
+
+    def depends(self, operands: Sequence[Any], outs: Any, flow: Any) -> Any:
+        """The pattern of the derivative that the rule gives, in the tangents; not that of the function."""
+        moving = [x.pattern is not None for x in operands]
+        if not any(moving):
+            return [flow.blank(t) for t in outs]
+        self.refuse_captured()
+        types = [var.type for var in self.body.inputs]
+        count = len(types)
+        found: list[bool] = []
+
+        def tangents(*given: Any) -> list[Any]:
+            rest = iter(given[count:])
+            moved = self.rule.push(given[:count], [next(rest) if m else None for m in moving])[1]
+            found[:] = [t is not None for t in moved]
+            return [t for t in moved if t is not None]
+
+        graph = stage(tangents, [*types, *(t._replace(weak=False) for t, m in zip(types, moving, strict=True) if m)])[0]
+        values = [x._replace(pattern=None) for x in operands]
+        flows = iter(
+            flow.graph(graph, [*values, *(x._replace(value=None) for x, m in zip(operands, moving, strict=True) if m)])
+        )
+        return [next(flows) if f else flow.blank(t) for f, t in zip(found, outs, strict=True)]
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from ..errors import RuleStructureError
 from ..graph.interpreter import bind, is_traced
 from ..graph.trees import flatten, unflatten
 from ..ops.custom import Custom
@@ -36,6 +37,8 @@ class CustomFunction(Definition):
 
     def __init__(self, fn: Callable[..., Any], nondiff_argnums: Sequence[int] = (), check: bool = True) -> None:
         super().__init__()
+        if not callable(fn):
+            raise TypeError(f"a function with a derivative of its own is made of a function, not of {fn!r}")
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.label = getattr(fn, "__name__", type(fn).__name__)
@@ -86,6 +89,11 @@ class CustomFunction(Definition):
             for k, value in zip(sorted(self.nondiff), static, strict=True):
                 arguments.insert(k, value)
             out = self.fn(*arguments)
+            if len(rules) != len(tangents):
+                raise RuleStructureError(
+                    f"{self.label} has {len(rules)} rules for {len(tangents)} arguments",
+                    "give defjvps one rule per argument, None for one without effect", definition_line(self.fn),
+                )  # fmt: skip
             parts = [r(t, out, *arguments) for r, t in zip(rules, tangents, strict=True) if r is not None]
             total = parts[0] if parts else None
             for part in parts[1:]:
