@@ -80,7 +80,6 @@ class Emitter:
     def __init__(self, builder: Builder, inputs: int, outputs: int, caller: Emitter | None = None) -> None:
         self.builder = builder
         self.lines: list[str] = []
-        self.hints = 0
         self.entry: list[str] = []
         self.cells: dict[int, str] = {}
         self.count = 0
@@ -89,6 +88,7 @@ class Emitter:
         self.declared: set[str] = set() if caller is None else caller.declared
         self.table: dict[Buffer | str | Outside, int] = {} if caller is None else caller.table
         self.written: dict[Any, str] = {} if caller is None else caller.written
+        self.hints: list[str] = [] if caller is None else caller.hints
         self.globals: list[str] = [] if caller is None else caller.globals
 
     def fresh(self, stem: str = "t") -> str:
@@ -253,8 +253,9 @@ class Emitter:
         """What LLVM should know of a loop: whether it is worth the code that vectors take."""
         if not s.rare:
             return ""
-        self.hints += 1
-        return f", !llvm.loop !{HINTS + self.hints}"
+        number = HINTS + 1 + len(self.hints)
+        self.hints.append(f"!{number} = distinct !{{!{number}, !2, !3}}")
+        return f", !llvm.loop !{number}"
 
     def on_repeat(self, s: Repeat) -> None:
         n = self.fresh("W")
@@ -462,5 +463,5 @@ class Emitter:
             'attributes #0 = { nounwind "prefer-vector-width"="512" }',
             '!0 = !{!"branch_weights", i32 1000000, i32 1}', "!1 = !{}",
             '!2 = !{!"llvm.loop.vectorize.enable", i1 false}', '!3 = !{!"llvm.loop.unroll.disable"}',
-            *[f"!{k} = distinct !{{!{k}, !2, !3}}" for k in range(HINTS + 1, HINTS + 1 + self.hints)], "",
+            *self.hints, "",
         ])  # fmt: skip
