@@ -25,6 +25,9 @@ WORKLOADS = (
     "mathematics",
     "derivatives",
     "physics",
+    "calls",
+    "rosenbrock_compiled",
+    "cache_start",
     "startup",
 )
 

@@ -11,7 +11,7 @@ import numpy
 
 from .harness import peer
 
-LIBRARIES = ("wengert", "numpy", "scipy", "torch", "jax", "autograd")
+LIBRARIES = ("wengert", "numpy", "scipy", "llvmlite", "torch", "jax", "autograd", "casadi")
 
 
 def processor() -> str:
