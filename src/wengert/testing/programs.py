@@ -17,9 +17,10 @@ from typing import Any
 import numpy
 
 from .. import numpy as np
-from ..transforms.control import cond, fori_loop, scan
+from ..transforms.control import associative_scan, cond, fori_loop, scan, switch, while_loop
 
-NAMES = {"np": np, "wg": SimpleNamespace(cond=cond, fori_loop=fori_loop, scan=scan)}
+CONTROL = (associative_scan, cond, fori_loop, scan, switch, while_loop)
+NAMES = {"np": np, "wg": SimpleNamespace(**{f.__name__: f for f in CONTROL})}
 """What the source of a program may use: NumPy's names, and loops and branches."""
 
 LARGEST = 4.0
@@ -165,6 +166,29 @@ ONE: list[tuple[str, Callable[[Any], bool]]] = [
         "wg.scan(lambda c, a: (0.5 * c + np.sin(a), c * a), 0.0, {x})[1]",
         lambda x: x.dtype == float and x.ndim == 1,
     ),
+    (
+        "wg.scan(lambda c, a: (0.5 * c + np.sin(a), c), {x}[0], {x}, reverse=True)[0]",
+        lambda x: x.dtype == float and x.ndim > 1 and len(x) > 0,
+    ),
+    (
+        "wg.while_loop(lambda s: s[0] < 2 + i0, lambda s: (s[0] + 1, np.sin(s[1]) + 0.2 * {x}), (0, {x}))[1]",
+        lambda x: x.dtype == float,
+    ),
+    (
+        "wg.switch(i0, [lambda a: np.cos(a), lambda a: a * {x}], {x})",
+        lambda x: x.dtype == float,
+    ),
+    (
+        "wg.associative_scan(lambda a, b: a + b + 0.1 * a * b, {x})",
+        lambda x: x.dtype == float and x.ndim > 0 and len(x) > 1,
+    ),
+    # Assignment, with indices that repeat.
+    ("add_at({x}, np.array([0, -1, 0]), 0.5)", lambda x: floating(x) and x.ndim > 0 and len(x) > 0),
+    ("add_at({x}, (Ellipsis, i0), 1.0)", lambda x: floating(x) and x.ndim > 0 and x.shape[-1] > 1),
+    ("assign({x}, {x} > 0.25, 0.5)", lambda x: apart(x, 0.25) and floating(x)),
+    ("np.linalg.slogdet(2 * np.eye(len({x})) + 0.2 * {x})[1]", lambda x: x.ndim == 2 and real(x) and len(x) > 0),
+    ("np.exp({x} - np.max({x}, axis=-1, keepdims=True))", spread),
+    ("({x} - np.mean({x}, axis=-1, keepdims=True)) / (1 + np.std({x}, axis=-1, keepdims=True))", spread),
 ]
 """Lines of one value, with what the value has to be."""
 
@@ -193,7 +217,7 @@ TWO: list[tuple[str, Callable[[Any, Any], bool]]] = [
 """Lines of two values."""
 
 DTYPES = ["float64"] * 10 + ["complex128"] * 2 + ["float32"] * 2 + ["int64"] * 2
-SHAPES = [(), (3,), (3,), (2, 3), (3, 3), (3, 2), (1, 3), (2, 3, 2), (0, 3), (2, 1)]
+SHAPES = [(), (3,), (3,), (2, 3), (3, 3), (3, 2), (1, 3), (2, 3, 2), (0, 3), (2, 1), (40,), (5, 7)]
 
 HEADER = """\
 def assign(x, key, value):
@@ -201,16 +225,33 @@ def assign(x, key, value):
     x[key] = value
     return x
 
+def add_at(x, key, value):
+    x = np.array(x)
+    x[key] += value
+    return x
+
 """
 
 
 def random_input(rng: numpy.random.Generator, dtype: str, shape: tuple[int, ...]) -> Any:
     if dtype == "int64":
-        return rng.integers(-2, 3, shape)
+        return layout(rng, rng.integers(-2, 3, shape))
     value = rng.uniform(-1.5, 1.5, shape)
     if dtype == "complex128":
         value = value + 1j * rng.uniform(-1.5, 1.5, shape)
-    return numpy.asarray(value, dtype)
+    return layout(rng, numpy.asarray(value, dtype))
+
+
+def layout(rng: numpy.random.Generator, value: Any) -> Any:
+    """The same numbers, now and then in memory with gaps, backward or in the other order."""
+    kind = rng.integers(8)
+    if kind == 0:
+        return numpy.asfortranarray(value)
+    if kind == 1 and value.ndim:
+        return numpy.repeat(value, 2, axis=0)[::2]
+    if kind == 2 and value.ndim:
+        return value[::-1].copy()[::-1]
+    return value
 
 
 def random_program(seed: int, lines: int = 8) -> Program:
