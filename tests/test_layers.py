@@ -45,7 +45,7 @@ ONLY_IN: dict[str, tuple[tuple[str, ...], str]] = {
     "sklearn": (("demo",), "only the demonstration needs the data sets"),
     "rich": (("view", "demo", "cli"), "only what writes to a terminal needs it"),
     "scipy": (
-        ("ops", "numpy", "transforms", "native", "solve", "random", "sparse", "demo"),
+        ("ops", "numpy", "transforms", "passes", "native", "solve", "random", "sparse", "demo"),
         "SciPy gives reference values, minimisers, BLAS, sparse matrices",
     ),
 }
@@ -58,6 +58,7 @@ INSIDE_FUNCTIONS: dict[tuple[str, str], str] = {
     ("native/program.py", "wengert"): "llvmlite is slow to import; loaded with the first program",
     ("sparse/derivatives.py", "wengert"): "scipy.sparse is slow to import; loaded with the first pattern",
     ("ops/solve.py", "scipy"): "slow to import; loaded when SciPy is first needed",
+    ("passes/mincut.py", "scipy"): "slow to import; loaded with the first cut",
     ("cli.py", "wengert"): "needs optional packages and seconds to import",
 }
 """(file, module) imported inside a function, with the reason: an optional or slow dependency at its entry point."""

@@ -317,6 +317,19 @@ class RegistrationError(WengertError, TypeError):
     """
 
 
+class MemoryBudgetError(WengertError, MemoryError):
+    """A gradient does not fit into the memory that it was given, or its memory cannot be planned.
+
+    Failing::
+
+        wg.grad(lambda x: np.sum(np.sin(x) * np.exp(x)), memory="1kB")(np.ones(1000))
+
+    Repaired::
+
+        wg.grad(lambda x: np.sum(np.sin(x) * np.exp(x)), memory="100kB")(np.ones(1000))
+    """
+
+
 class SparsityError(WengertError, ValueError):
     """A sparse derivative of a function that has no fixed pattern, or none with zeros enough.
 

@@ -24,10 +24,10 @@ STEPS = RNG.normal(size=(300, 60))
 
 
 def measured(run, *args):
-    """The most bytes allocated at any moment of a call (the second one: the first fills caches)."""
+    """The most bytes allocated at any moment of a call, once caches and the interpreter's free lists are filled."""
     with numpy.errstate(all="ignore"):
-        run(*args)
         gc.collect()
+        run(*args)
         tracemalloc.start()
         try:
             result = run(*args)

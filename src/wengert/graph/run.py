@@ -57,17 +57,26 @@ def _write(graph: Graph) -> Callable[..., tuple[Any, ...]]:
 
 
 def _walk(graph: Graph) -> Callable[..., tuple[Any, ...]]:
-    """The function as a loop over the nodes, with a slot for every value."""
+    """The function as a loop over the nodes, with a slot for every value; slots of the dead are used again."""
     slots: dict[Var, int] = {var: k for k, var in enumerate(graph.inputs)}
-    constants: list[Any] = []
-    places: list[int] = []
+    fixed: list[tuple[int, Any]] = []
+    free: list[int] = []
+    size = len(slots)
+
+    def new() -> int:
+        nonlocal size
+        if free:
+            return free.pop()
+        size += 1
+        return size - 1
 
     def slot(atom: Any) -> int:
+        nonlocal size
         if isinstance(atom, Var):
-            return slots.setdefault(atom, len(slots) + len(constants))
-        constants.append(atom.value)
-        places.append(len(slots) + len(constants) - 1)
-        return places[-1]
+            return slots[atom]
+        fixed.append((size, atom.value))
+        size += 1
+        return size - 1
 
     over = overwritten(graph)
     steps = []
@@ -75,13 +84,15 @@ def _walk(graph: Graph) -> Callable[..., tuple[Any, ...]]:
         operands = tuple([slot(atom) for atom in node.inputs])
         target = over.get(node)
         function: Any = node.primitive.numpy if target is None else node.primitive.reference
-        outs = tuple([slot(var) for var in node.outputs or ()])
+        place = None if target is None else slots[target]
+        for var in node.outputs or ():
+            slots[var] = new()
+        outs = tuple([slots[var] for var in node.outputs or ()])
         gone = tuple([slots[v] for v in dead])
-        steps.append((function, operands, None if target is None else slots[target], outs, gone,
-                      node.primitive.multiple))  # fmt: skip
+        free.extend(gone)
+        steps.append((function, operands, place, outs, gone, node.primitive.multiple))
     results = tuple([slot(atom) for atom in graph.outputs])
-    count, size = len(graph.inputs), len(slots) + len(constants)
-    fixed = list(zip(places, constants, strict=True))
+    count = len(graph.inputs)
 
     def run(*values: Any) -> tuple[Any, ...]:
         known: list[Any] = [None] * size

@@ -107,7 +107,7 @@ def chosen(policy: Policy) -> Callable[[Node], bool] | None:
 
 def _numberless(interpreter: Any) -> bool:
     """Whether values of this interpreter have no number of the same shape: static traces and batches."""
-    return interpreter.symbolic or interpreter.noun == "batched value"
+    return bool(interpreter.symbolic) or interpreter.noun == "batched value"
 
 
 class Following(Stage):

@@ -14,10 +14,12 @@ from ..graph.tensor import Tensor
 from ..graph.trees import flatten, flatten_as, paths, unflatten
 from ..graph.types import is_inexact
 from ..ops.arithmetic import conj
+from ..ops.families import vocabulary
 from ..ops.shape import zeros_like
 from .forward import check_tangent
 from .reverse import Record
 from .series import settle
+from .sizes import bytes_in
 from .trace import argument_names, leaf_names, parameter_names
 
 
@@ -52,7 +54,10 @@ def unshared(gradients: list[Any]) -> list[Any]:
 
 
 def value_and_grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fn: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    memory: int | float | str | None = None,
 ) -> Callable[..., Any]:
     """A function that returns the value and the gradient of a real scalar function, by reverse mode.
 
@@ -61,6 +66,10 @@ def value_and_grad(
     fn : takes arrays in any containers and returns one real number (and anything else if `has_aux`).
     argnums : the argument, or a sequence of arguments, to differentiate with respect to.
     has_aux : `fn` returns (value, aux); aux is handed through.
+    memory : the most bytes that a call may allocate at any moment (8e6, "8MB", "1.5 GiB"), results included and
+        arguments not. `fn` is then traced once for the types of its arguments (arrays, and everything in `argnums`;
+        other arguments are constants), and what to keep and what to compute again is planned for the whole graph.
+        Leaves that took no part have zeros.
 
     Returns
     -------
@@ -81,7 +90,9 @@ def value_and_grad(
     >>> wg.value_and_grad(lambda x: np.sum(x**2))(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
-    if (compiled := getattr(fn, "compiled_with", None)) is not None:
+    if memory is not None:
+        return vocabulary.gradient_within(fn, argnums, has_aux, bytes_in(memory))  # type: ignore[no-any-return]
+    if (compiled := getattr(fn, "compiled_with", None)) is not None and memory is None:
         key = f"value_and_grad {argnums} {has_aux}"
         return compiled(key, lambda f: value_and_grad(f, argnums, has_aux))  # type: ignore[no-any-return]
     several = not isinstance(argnums, int)
@@ -135,10 +146,15 @@ def value_and_grad(
     return wrapped
 
 
-def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    fn: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    memory: int | float | str | None = None,
+) -> Callable[..., Any]:
     """A function that returns the gradient of a real scalar function; see `value_and_grad`.
 
-    With `has_aux` it returns (gradient, aux).
+    With `has_aux` it returns (gradient, aux). With `memory` it stays within so many bytes, or says what is the least.
 
     Example
     -------
@@ -148,9 +164,9 @@ def grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool
     >>> wg.grad(wg.grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    if (compiled := getattr(fn, "compiled_with", None)) is not None:
+    if (compiled := getattr(fn, "compiled_with", None)) is not None and memory is None:
         return compiled(f"grad {argnums} {has_aux}", lambda f: grad(f, argnums, has_aux))  # type: ignore[no-any-return]
-    both = value_and_grad(fn, argnums, has_aux)
+    both = value_and_grad(fn, argnums, has_aux, memory)
 
     @functools.wraps(fn)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

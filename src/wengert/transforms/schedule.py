@@ -52,7 +52,7 @@ class Again(NamedTuple):
 class Repeat(NamedTuple):
     """A part that is run `count` times, and again for each derivative."""
 
-    count: int
+    count: int  # type: ignore[assignment]
     part: Schedule
 
     @property
@@ -211,7 +211,7 @@ def _candidates(
         return []
     stretches, rest = divmod(steps, length)
     found: list[Schedule] = []
-    lead = (Steps(rest),) if rest else ()
+    lead: tuple[Schedule, ...] = (Steps(rest),) if rest else ()
     if rest and (budget - (length + rest) * step) / max(state, 1e-9) < 1:
         lead = (Again(Steps(rest)),)
         states -= 1

@@ -33,7 +33,7 @@ def chosen_schedule(wish: Any, steps: int) -> Schedule:
     )
 
 
-def run_scan(loop: Scan, operands: Sequence[Any], schedule: Schedule) -> list[Any]:
+def run_scan(loop: Any, operands: Sequence[Any], schedule: Schedule) -> list[Any]:
     """The results of a `Scan` on its operands, run by a schedule for its number of steps."""
     if isinstance(loop.length, Dim) or schedule.steps != loop.length:
         raise WengertError(f"a schedule of {schedule.steps} steps for a loop of {loop.length}")
@@ -43,7 +43,7 @@ def run_scan(loop: Scan, operands: Sequence[Any], schedule: Schedule) -> list[An
 
 
 def _run(
-    loop: Scan, schedule: Schedule, consts: list[Any], carry: list[Any], xs: list[Any]
+    loop: Any, schedule: Schedule, consts: list[Any], carry: list[Any], xs: list[Any]
 ) -> tuple[list[Any], list[Any]]:
     n, steps = loop.carries, schedule.steps
     if isinstance(schedule, Steps):
@@ -80,7 +80,7 @@ def _run(
     return list(outs[:n]), ys
 
 
-def _again(loop: Scan, part: Schedule, consts: list[Any], carry: list[Any], xs: list[Any]) -> Sequence[Any]:
+def _again(loop: Any, part: Schedule, consts: list[Any], carry: list[Any], xs: list[Any]) -> Sequence[Any]:
     """A part as one checkpoint."""
     types = [type_of_value(v)._replace(weak=False) for v in (*consts, *carry, *xs)]
     a, b = loop.consts, loop.consts + loop.carries
@@ -95,6 +95,6 @@ def _again(loop: Scan, part: Schedule, consts: list[Any], carry: list[Any], xs: 
     return bind(Checkpoint(graph, None, None), *consts, *carry, *xs)  # type: ignore[no-any-return]
 
 
-def state_bytes(loop: Scan) -> int:
+def state_bytes(loop: Any) -> int:
     """Bytes of the carries of a loop."""
-    return sum(t.size * t.dtype.itemsize for t in out_types(loop.body)[: loop.carries])
+    return int(sum(t.size * t.dtype.itemsize for t in out_types(loop.body)[: loop.carries]))

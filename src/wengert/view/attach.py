@@ -16,6 +16,7 @@ SUMMARIES = {
     "to_html": "The graph as one HTML page with search, folding, pan and zoom (`wengert.view.html`).",
     "to_svg": "The graph as an SVG picture; needs the extra `pictures` (`wengert.view.svg`).",
     "to_dot": "The graph in Graphviz's language (`wengert.view.dot`).",
+    "memory_timeline": "Live bytes over the forward and backward run, as data and figure (`wengert.view.timeline`).",
     "_repr_svg_": "The picture that a notebook shows.",
 }
 """The methods, each with the name and arguments of a function in `drawing`."""

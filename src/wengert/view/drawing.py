@@ -8,8 +8,9 @@ from .dot import to_dot
 from .html import to_html
 from .show import show
 from .svg import to_svg
+from .timeline import memory_timeline
 
-__all__ = ["_repr_svg_", "show", "to_dot", "to_html", "to_svg"]
+__all__ = ["_repr_svg_", "memory_timeline", "show", "to_dot", "to_html", "to_svg"]
 
 
 def _repr_svg_(graph: Graph) -> str | None:
