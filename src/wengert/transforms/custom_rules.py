@@ -9,6 +9,7 @@ Decomposing reverse-mode automatic differentiation, 2021.)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -252,8 +253,8 @@ class FunctionRule:
         self, tree: Structure, given: Any, types: Sequence[ArrayType], what: str, like: str, which: str
     ) -> list[Any]:
         """The leaves of a derivative, which must be like the values they belong to; None for those that are zero."""
-        flat = tree.num_leaves == tree.num_children and type(given) is tuple and len(given) == tree.num_leaves
-        leaves = list(given) if flat and tree.type is tuple else subtrees(tree, given)
+        plain = type(given) is tuple and is_flat(tree) and len(given) == tree.num_leaves
+        leaves = list(given) if plain else subtrees(tree, given)
         if leaves is None:
             raise RuleStructureError(
                 f"{what}s have other containers than the {like}s\n  expected: {tree}\n  found:    {flatten(given)[1]}",
@@ -360,6 +361,12 @@ class BatchedRule:
 
     def batched(self, flags: Flags, size: Any) -> BatchedRule:
         return BatchedRule(self, tuple(flags), size)
+
+
+@functools.lru_cache(maxsize=1024)
+def is_flat(tree: Structure) -> bool:
+    """Whether a structure is a tuple of leaves, as most arguments are."""
+    return tree.type is tuple and all(child.is_leaf() for child in tree.children())
 
 
 def mine(batch: Batch, value: Any) -> bool:
