@@ -27,6 +27,8 @@ WORKLOADS = (
     "physics",
     "calls",
     "rosenbrock_compiled",
+    "first_compile",
+    "unrolled",
     "cache_start",
     "startup",
 )

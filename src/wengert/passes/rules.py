@@ -86,11 +86,9 @@ class Rule(NamedTuple):
     helpers: Mapping[str, Any]
 
     @property
-    def numbers(self) -> set[Any]:
+    def numbers(self) -> frozenset[Any]:
         """The numbers that its pattern names."""
-        return {number(part) for part in ast.walk(self.pattern) if isinstance(part, (ast.Constant, ast.UnaryOp))} - {
-            None
-        }
+        return numbers_in(self.pattern)
 
     @property
     def exact(self) -> bool:
@@ -147,6 +145,12 @@ def number(pattern: ast.expr) -> Any:
         return ast.literal_eval(pattern)
     except ValueError:
         return None
+
+
+@functools.cache
+def numbers_in(pattern: ast.expr) -> frozenset[Any]:
+    """The numbers that a pattern names."""
+    return frozenset(number(part) for part in ast.walk(pattern) if isinstance(part, (ast.Constant, ast.UnaryOp)))
 
 
 def operation_fits(pattern: ast.expr, primitive: Primitive, facts: Mapping[str, str]) -> bool:
