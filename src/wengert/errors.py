@@ -145,6 +145,21 @@ class ConcretizationError(WengertError, TypeError):
     """
 
 
+class StaticArgumentError(WengertError, TypeError):
+    """A static argument of `jit` that the function does not have, or whose value cannot be hashed.
+
+    Failing::
+
+        power = wg.jit(lambda x, n: sum(x**k for k in n), static_argnames="n")
+        power(2.0, [1, 2])
+
+    Repaired::
+
+        power = wg.jit(lambda x, n: sum(x**k for k in n), static_argnames="n")
+        power(2.0, (1, 2))
+    """
+
+
 class LeakedTensorError(WengertError, RuntimeError):
     """A traced value used after the trace that made it has ended.
 
@@ -519,7 +534,7 @@ class BranchLimitWarning(UserWarning):
 
     Failing::
 
-        @lambda f: wg.jit(f, branches=5)
+        @wg.jit(branches=5)
         def halvings(x):
             steps = 0
             while x > 1:  # a piece for each turn

@@ -342,6 +342,29 @@ def test_first_calls_from_many_threads():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_while_another_thread_compiles():
+    code = """
+import os, threading, time, numpy, wengert as wg, wengert.numpy as np
+inside = threading.Event()
+@wg.jit
+def f(x):
+    if threading.current_thread() is not threading.main_thread():
+        inside.set()
+        time.sleep(0.5)
+    return np.sin(x)
+thread = threading.Thread(target=f, args=(numpy.ones(3),))
+thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if abs(f(numpy.ones(3))[0] - numpy.sin(1)) < 1e-15 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+thread.join()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_after_fork():
     code = """
 import os, numpy, wengert as wg, wengert.numpy as np

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import pickle
 import subprocess
 import sys
 import threading
@@ -77,8 +80,14 @@ def test_containers_and_static_arguments():
 
     close(power(numpy.array([1.0, 2.0]), 3), numpy.array([1, 8]))
     close(power(numpy.array([1.0, 2.0]), n=2, how="down"), numpy.array([1, 0.25]))
-    with pytest.raises(TypeError):
+    with pytest.raises(wg.errors.StaticArgumentError, match="'y'"):
         jit(lambda x: x, static_argnames="y")
+    with pytest.raises(wg.errors.StaticArgumentError, match="n is of type list"):
+        power(numpy.ones(2), [2])
+    with pytest.raises(wg.errors.StaticArgumentError, match="ndarray"):
+        power(numpy.ones(2), numpy.ones(2))
+    with pytest.raises(TypeError, match="missing"):
+        power(numpy.ones(2))
 
 
 def test_python_numbers_are_weak():
@@ -237,3 +246,38 @@ def test_assigned_value_with_leading_axes_of_length_one():
 
     x, v = np.arange(5.0), np.array([7.0])
     np.testing.assert_array_equal(wg.jit(f)(x, v), f(wg.constant(x), v).numpy())
+
+
+@jit
+def found_by_name(x):
+    return x * 2
+
+
+class WithMethod:
+    @jit(static_argnames="self")
+    def twice(self, x):
+        return x * 2
+
+
+def test_copies_and_pickles():
+    f = jit(numpy.sin, static_argnames=())
+    assert copy.copy(f) is copy.deepcopy({"f": f})["f"] is f
+    assert pickle.loads(pickle.dumps(found_by_name)) is found_by_name
+    assert pickle.loads(pickle.dumps(WithMethod.twice)) is WithMethod.twice
+    close(WithMethod().twice(numpy.ones(2)), numpy.full(2, 2.0))
+    again = pickle.loads(pickle.dumps(f))
+    close(again(1.0), numpy.sin(1.0))
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(jit(lambda x: x))
+
+
+def test_other_callables():
+    class Scale:
+        def __call__(self, x):
+            return x * 3
+
+    close(jit(Scale())(2.0), 6)
+    close(jit(functools.partial(lambda a, x: a * x, 4.0))(2.0), 8)
+    close(jit(numpy.sum)(numpy.ones(3)), 3)
+    bound = numpy.linspace(0, 1, 4)
+    close(jit(lambda x: x + bound)(bound), 2 * bound)

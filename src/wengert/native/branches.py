@@ -12,7 +12,6 @@ compiling, as it is when it needs more pieces than allowed.
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
 import weakref
@@ -34,6 +33,7 @@ from ..graph.types import ArrayType, Dim
 from ..source import Source, here
 from .calls import as_call, compiled
 from .digest import digest_of
+from .locks import Lock
 from .lowered import Lowered, Stopwatch
 
 
@@ -227,7 +227,7 @@ class Tree:
         """The program of a function without branches."""
         self.elsewhere: dict[str, float] = {"running": 0.0}
         self.tracing = 0.0
-        self.growing = threading.RLock()
+        self.growing = Lock()
 
     def __call__(self, leaves: Sequence[Any], traced: bool) -> Any:
         """The result for the leaves of the arguments."""

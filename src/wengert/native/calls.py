@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from ..graph.graph import Graph
@@ -10,6 +9,7 @@ from ..graph.trees import flatten
 from ..ops.call import Call
 from ..settings import unusual
 from . import entry
+from .locks import Lock
 from .lowered import Lowered
 
 
@@ -21,7 +21,7 @@ class Flat(entry.Native):  # type: ignore[misc]
         self._structure = flatten((0,) * len(graph.outputs))[1]
         self._records: list[entry.Record] = []
         self._forms: set[Any] = set()
-        self._adding = threading.Lock()
+        self._adding = Lock()
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         program = self.lowered.ready

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import CodeType, MethodType
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DtypeError, UnsupportedError
+from ..errors import DtypeError, StaticArgumentError, UnsupportedError
 from ..graph.graph import Graph
 from ..graph.interpreter import bind, state, type_of_value
 from ..graph.stage import evaluate, stage
@@ -26,6 +26,7 @@ from . import entry
 from .branches import Tree
 from .calls import as_call
 from .history import Chapter, Form, History, reason
+from .locks import Lock
 from .lowered import Lowered, Stopwatch
 
 ndarray = np.ndarray
@@ -53,12 +54,15 @@ class Jitted(entry.Native):  # type: ignore[misc]
         self._derived: dict[str, Jitted] = {}
         self._records: list[entry.Record] = []
         self._forms: set[Any] = set()
-        self._adding = threading.RLock()
+        self._adding = Lock()
         if (code := getattr(fn, "__code__", None)) is not None:
             made[code] += 1
         for name in self.static:
             if self._signature is not None and name not in self._signature.parameters:
-                raise TypeError(f"jit: {fn!r} has no parameter {name!r}, which static_argnames names")
+                raise StaticArgumentError(
+                    f"jit: {fn!r} has no parameter {name!r}, which static_argnames names",
+                    f"choose from {', '.join(self._signature.parameters)}",
+                )
 
     def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Any]:
         """Arguments without the static ones and the static ones, by name, and the function of the others."""
@@ -107,7 +111,10 @@ class Jitted(entry.Native):  # type: ignore[misc]
                 leaf = leaves[k] = np.asarray(leaf)
                 keys.append((leaf.shape, leaf.dtype))
         key = tuple(keys)
-        found = self._known.get(key)
+        try:
+            found = self._known.get(key)
+        except TypeError as error:
+            raise unhashable(fixed) or error from error
         if found is None:
             with self._adding:
                 found = self._known.get(key) or self._make(key, fn, names, args, kwargs, leaves, structure, fixed)
@@ -240,11 +247,39 @@ class Jitted(entry.Native):  # type: ignore[misc]
     def __repr__(self) -> str:
         return f"jit({self.fn!r})"
 
+    def __reduce__(self) -> Any:
+        """For pickle: by name where the function is found under its own name, as those with a decorator are."""
+        found: Any = sys.modules.get(self.__module__)
+        for name in getattr(self, "__qualname__", "").split("."):
+            found = getattr(found, name, None)
+        return self.__qualname__ if found is self else (Jitted, (self.fn, self.static, self.branches))
+
+    def __copy__(self) -> Jitted:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Jitted:
+        return self  # as functions are
+
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else MethodType(self, owner)
 
 
 entry.enable(Jitted)
+
+
+def unhashable(fixed: dict[str, Any]) -> StaticArgumentError | None:
+    """The error for a static argument whose value cannot be looked up."""
+    for name, value in fixed.items():
+        try:
+            hash(value)
+        except TypeError:
+            kind = type(value).__name__
+            return StaticArgumentError(
+                f"jit: the static argument {name} is of type {kind}, which cannot be hashed, so that no program can be "
+                "found by it",
+                "pass a tuple in place of a list, or an array as an ordinary argument",
+            )
+    return None
 
 
 def closed(
@@ -289,6 +324,7 @@ def jit(
     Raises
     ------
     ConcretizationError : the function asks for a number (`if x > 0`), which a trace does not have.
+    StaticArgumentError : a static argument does not exist, or its value cannot be hashed.
     IndexOutOfBoundsError : as without `jit`, with the line of the operation.
 
     Example

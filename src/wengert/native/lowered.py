@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from ..graph.graph import Graph
 from ..passes import NATIVE, optimize
 from . import cache
 from .digest import digest_of
+from .locks import Lock
 from .program import Program
 
 
@@ -32,7 +32,7 @@ class Lowered:
         self.times: dict[str, float] = {} if times is None else times
         self.captured = captured
         self.types = [v.type for v in traced.inputs]
-        self._making = threading.RLock()
+        self._making = Lock()
         self._graph: Graph | None = None
         self._program: Program | None = None
 

@@ -22,6 +22,7 @@ from .digest import digest_of_text
 from .library import blas_address
 from .llvm import CALLED_BACK, Emitter
 from .loader import Code
+from .locks import Lock
 from .loops import Buffer
 from .lower import Lowering
 from .memory import plan
@@ -101,7 +102,7 @@ class Program:
         self.inputs = list(inputs)
         self.outputs = list(outputs)
         self._written: Written | None = None
-        self._writing = threading.RLock()
+        self._writing = Lock()
         self.times = {} if times is None else times
         compiled = self._cached(key, constants)
         self.cached = compiled is not None
