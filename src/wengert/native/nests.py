@@ -249,6 +249,9 @@ class Nests:
     def _top(self: Any, item: Nest, begun: list[Running]) -> None:
         """An outermost loop, in a fast and a careful version if it multiplies strongly."""
         runs = [self.running[s] for s in item.members]
+        if any(isinstance(run.stage, Scattered) for run in runs):  # adds to what is there: once only
+            self._loops(item, 0, begun)
+            return
         own = {run.memory.buffer for run in runs if run.memory is not None and run.row}
 
         def again() -> None:
