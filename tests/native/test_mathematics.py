@@ -70,7 +70,7 @@ def test_two_units_in_the_last_place_of_many(name, dtype):
 def same(found, wanted, atol=0.0):
     """Equal but for round-off, with the signs of zeros, infinities and NaN."""
     np.testing.assert_allclose(found, wanted, rtol=4 * np.finfo(wanted.dtype).eps, atol=atol)
-    fine = ~np.isnan(wanted)
+    fine = (wanted == 0) & (found == 0) | (np.abs(wanted) > atol)
     np.testing.assert_array_equal(np.signbit(found[fine]), np.signbit(wanted[fine]))
 
 
@@ -193,3 +193,50 @@ def test_coefficients_are_those_of_the_script():
     found, error = minimax.fit(table, "f32")
     assert tuple(found) == coefficients.EXP["f32"]
     assert error < 2.0**-28
+
+
+# What NumPy computes exactly, or in the same steps -------------------------------------------------------
+
+
+def pairs(values, dtype):
+    return [c.ravel() for c in np.meshgrid(np.array(values, dtype), np.array(values, dtype))]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, np.uint8, np.uint64])
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "left_shift", "right_shift"])
+def test_integers_are_numpys(name, dtype):
+    info = np.iinfo(dtype)
+    values = [0, 1, 2, 3, 7, 8, 31, 63, 64, 100, info.max, info.max - 1]
+    values += [-1, -2, -3, -7, -64, info.min, info.min + 1] if info.min else []
+    x, y = pairs(values, dtype)
+    with np.errstate(all="ignore"):
+        wanted = getattr(np, name)(x, y)
+    found = wg.jit(lambda v, w: getattr(wnp, name)(v, w))(x, y)
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
+    assert not wg.jit(lambda v, w: getattr(wnp, name)(v, w)).lower(x, y).callbacks
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_floored_quotients_are_numpys(dtype):
+    x, y = pairs(
+        [0.0, -0.0, 0.1, 0.3, 1.0, 1.5, 3.0, 7.0, -0.1, -1.0, -7.0, np.inf, -np.inf, np.nan, 1e30, 5e-39], dtype
+    )
+    with np.errstate(all="ignore"):
+        wanted = np.floor_divide(x, y)
+    found = wg.jit(lambda v, w: v // w)(x, y)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(np.signbit(found)[wanted == 0], np.signbit(wanted)[wanted == 0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_signbit_sinc_and_logaddexp2(dtype):
+    x = extremes(dtype)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_array_equal(wg.jit(lambda v: wnp.signbit(v))(x), np.signbit(x))
+    near = np.linspace(-30, 30, 601).astype(dtype)
+    np.testing.assert_allclose(wg.jit(lambda v: wnp.sinc(v))(near), np.sinc(near), rtol=4 * eps, atol=4 * eps)
+    a, b = (c.ravel() for c in np.meshgrid(x, x))
+    with np.errstate(all="ignore"):
+        wanted = np.logaddexp2(a, b)
+    same(wg.jit(lambda v, w: wnp.logaddexp2(v, w))(a, b), wanted, 2 * eps)

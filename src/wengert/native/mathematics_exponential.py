@@ -171,6 +171,17 @@ class Exponential(Basic):
         found = self.add(large, self._log_of_sum(gap, low))
         return self.select(self.eq(x, y), self.add(x, math.log(2)), found)
 
+    def logaddexp2(self, x: Any, y: Any) -> Any:
+        """log2(2**x + 2**y), as `logaddexp`."""
+        swap = self.gt(x, y)
+        large, small = self.select(swap, x, y), self.select(swap, y, x)
+        gap, low = self.plus(small, self.neg(large))
+        low = self.select(self.gt(gap, -1100.0), low, self.const(0.0, x.dtype))
+        e = self.exp2(gap)
+        term = self._log1p(e, self.mul(self.mul(e, low), math.log(2)), below_one=True)
+        found = self.add(large, self.mul(term, FORMATS[x.dtype].log2_of_e[0]))
+        return self.select(self.eq(x, y), self.add(x, 1.0), found)
+
     def softplus(self, x: Any) -> Any:
         """log(1 + exp(x))."""
         positive = self.select(self.gt(x, 0.0), x, self.const(0.0, x.dtype))

@@ -202,7 +202,10 @@ rint = elementwise(
     "rint", np.rint, facts=("odd", "zero at zero"), scalar=lambda e, x: e.intrinsic("rint", x),
     doc="Rounded to nearest, ties to even",
 )  # fmt: skip
-floor_divide = elementwise("floor_divide", np.floor_divide, samples=reals(0.5, 3), complex=False, doc="floor(x / y)")
+floor_divide = elementwise(
+    "floor_divide", np.floor_divide, samples=reals(0.5, 3), complex=False, scalar=lambda e, x, y: e.floor_divide(x, y),
+    scalar_kinds="iuf", doc="floor(x / y)",
+)  # fmt: skip
 remainder = elementwise(
     "remainder", np.remainder, 1, lambda x, y: -floor_divide(x, y), samples=[reals(0.1, 0.4), reals(0.5, 3)],
     complex=False, scalar=lambda e, x, y: e.remainder(x, y),

@@ -73,8 +73,14 @@ invert = elementwise(
     "invert", np.invert, samples=integers(0, 64), complex=False, scalar=lambda e, x: e.invert(x),
     doc="~x",
 )  # fmt: skip
-left_shift = elementwise("left_shift", np.left_shift, samples=integers(0, 8), complex=False, doc="x << y")
-right_shift = elementwise("right_shift", np.right_shift, samples=integers(0, 8), complex=False, doc="x >> y")
+left_shift = elementwise(
+    "left_shift", np.left_shift, samples=integers(0, 8), complex=False,
+    scalar=lambda e, x, y: e.shifted(x, y, True), scalar_kinds="iu", doc="x << y",
+)  # fmt: skip
+right_shift = elementwise(
+    "right_shift", np.right_shift, samples=integers(0, 8), complex=False,
+    scalar=lambda e, x, y: e.shifted(x, y, False), scalar_kinds="iu", doc="x >> y",
+)  # fmt: skip
 isnan = elementwise(
     "isnan", np.isnan, scalar=lambda e, x: e.ne(x, x), scalar_kinds="f",
     doc="Whether x is NaN",
@@ -87,7 +93,10 @@ isfinite = elementwise(
     "isfinite", np.isfinite, scalar=lambda e, x: e.lt(e.absolute(x), np.inf), scalar_kinds="f",
     doc="Whether x is neither infinite nor NaN",
 )  # fmt: skip
-signbit = elementwise("signbit", np.signbit, complex=False, doc="Whether the sign bit is set (-0.0 included)")
+signbit = elementwise(
+    "signbit", np.signbit, complex=False, scalar=lambda e, x: e.signbit(x), scalar_kinds="f",
+    doc="Whether the sign bit is set (-0.0 included)",
+)  # fmt: skip
 
 
 class Where(Elementwise, abstract=True):

@@ -69,7 +69,8 @@ logaddexp = elementwise(
 )  # fmt: skip
 logaddexp2 = elementwise(
     "logaddexp2", np.logaddexp2, lambda x, out: exp2(x - out), lambda y, out: exp2(y - out),
-    facts=("commutative", "associative"), complex=False, doc="log2(2**x + 2**y) without overflow",
+    facts=("commutative", "associative"), complex=False, scalar=lambda e, x, y: e.logaddexp2(x, y),
+    doc="log2(2**x + 2**y) without overflow",
 )  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def _sinc_slope(x):  # type: ignore[no-untyped-def]
 
 sinc = elementwise(
     "sinc", np.sinc, lambda x: _sinc_slope(x), dtypes=inexact_dtype, facts=("even",), samples=reals(0.2, 3),
-    doc="sin(pi x) / (pi x), 1 at 0",
+    scalar=lambda e, x: e.sinc(x), doc="sin(pi x) / (pi x), 1 at 0",
 )  # fmt: skip
 
 
