@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from ..errors import ConcretizationError, SparsityError
 from ..graph.graph import Graph
 from ..graph.stage import evaluate, stage
+from ..graph.trees import flatten
 from ..graph.types import ArrayType
 from ..native.jit import jit
 from ..passes import optimize
@@ -41,44 +42,37 @@ class Sweeps(NamedTuple):
 
 
 class Program:
-    """The entries as a function of flat arguments: a native program, or a graph evaluated by NumPy."""
+    """The entries as a function of flat arguments: a native program, or a graph evaluated by NumPy.
+
+    Products of derivatives are strong or plain as the graph was made, whatever the settings are when it runs.
+    """
 
     def __init__(self, compressed: Compressed, types: Sequence[ArrayType], compile: bool, strong: bool) -> None:
         self.compressed = compressed
         self.types = list(types)
         self.strong = strong
-        # What is computed from gathered values works row by row, which compiled code does best in a loop.
-        self.rows = compile and compressed.outer is not None and compressed.blocks is None
-        self.jitted: Callable[..., Any] | None = jit(self.looped if self.rows else self.function) if compile else None
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        return self.compressed.entries if self.compressed.blocks is None else self.compressed.sweeps
-
-    def looped(self, *values: Any) -> Any:
-        return evaluate(self.graph, *values)[0]
+        self.batched = compressed.blocks is not None
+        self.compile = compile
+        self.run: Callable[..., Any] = jit(self.compiled) if compile else self.evaluated
 
     @cached_property
     def graph(self) -> Graph:
         with settings(strong_zero=self.strong):
-            if self.compressed.blocks is None:
-                graph = optimize(trace(self.function, *self.types))
-                return optimize(by_rows(graph)) if self.rows else graph
-            seeds = [ArrayType((BLOCK, *t.shape), t.dtype) for t in self.compressed.seeded]
-            return optimize(trace(self.function, self.types, seeds))
+            if self.batched:
+                seeds = [ArrayType((BLOCK, *t.shape), t.dtype) for t in self.compressed.seeded]
+                return optimize(trace(self.compressed.sweeps, self.types, seeds))
+            graph = optimize(trace(self.compressed.entries, *self.types))
+            # What is computed from gathered values works row by row, which compiled code does best in a loop.
+            return optimize(by_rows(graph)) if self.compile and self.compressed.outer is not None else graph
+
+    def compiled(self, *values: Any) -> Any:
+        return evaluate(self.graph, *flatten(values)[0])[0]
+
+    def evaluated(self, *values: Any) -> Any:
+        return call(self.graph, *values)
 
     def __call__(self, values: Sequence[Any]) -> Any:
-        if self.compressed.blocks is None:
-            return self.run(*values)
-        return self.compressed.collect(self.run, list(values))
-
-    def run(self, *values: Any) -> Any:
-        if self.jitted is None:
-            return call(self.graph, *values)
-        if self.strong == settings.strong_zero:
-            return self.jitted(*values)
-        with settings(strong_zero=self.strong):
-            return self.jitted(*values)
+        return self.compressed.collect(self.run, list(values)) if self.batched else self.run(*values)
 
 
 class SparsePlan:
@@ -181,14 +175,16 @@ class SparsePlan:
 
 
 def local_sweeps(graph: Graph, wanted: Sequence[bool], width: int) -> list[Sweeps]:
-    """The derivative by way of gathered values, if the function gathers."""
-    cut = cut_gathers(graph, wanted)
-    if cut is None:
-        return []
-    inner, _ = graph_pattern(cut.inner, cut.wanted)
-    coloring = jacobian_coloring(inner, "auto")
-    pattern, merge = merged(inner, cut.columns, width)
-    return [Sweeps(pattern, coloring, Compressed(cut.inner, cut.wanted, coloring, cut.outer, merge))]
+    """The derivative by way of gathered values, or of all selected ones, if the function has such."""
+    found = []
+    for every in (False, True):
+        cut = cut_gathers(graph, wanted, every)
+        if cut is not None:
+            inner, _ = graph_pattern(cut.inner, cut.wanted)
+            coloring = jacobian_coloring(inner, "auto")
+            pattern, merge = merged(inner, cut.columns, width)
+            found.append(Sweeps(pattern, coloring, Compressed(cut.inner, cut.wanted, coloring, cut.outer, merge)))
+    return found
 
 
 def traced(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[str], name: str) -> Graph:

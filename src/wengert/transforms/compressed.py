@@ -23,7 +23,7 @@ from ..graph.tensor import Tensor
 from ..graph.types import ArrayType, is_inexact
 from ..ops.arithmetic import conj
 from ..ops.families import shape_of
-from ..ops.gather import gather, scatter_add
+from ..ops.gather import gather, scatter, scatter_add
 from ..ops.shape import concatenate, convert, reshape
 from .coloring import Coloring
 from .forward import jvp, jvp_graph, jvp_rule
@@ -160,21 +160,34 @@ class Compressed:
         """The values of the entries, in the order of the pattern."""
         count, size = self.coloring.count, sum(t.size for t in self.swept)
         sweeps = self.forward_sweeps(values) if self.forward else self.reverse_sweeps(values)
-        # What moves in no sweep is not laid out: its entries read the zero at the end.
-        starts = np.full((count, len(self.swept)), -1)
-        pieces, at = [], 0
-        for k, sweep in enumerate(sweeps):
-            for j, part in enumerate(sweep):
-                if moving(part) is not None and self.swept[j].size:
+        bounds = np.cumsum([0, *(t.size for t in self.swept)])
+        sweep, place = self.coloring.sweep, self.coloring.place
+        owner = np.searchsorted(bounds, place, side="right") - 1
+        known = np.zeros(len(sweep), self.dtype)
+        starts = np.full((max(count, 1), len(self.swept)), -1)
+        pieces: list[Any] = []
+        at = 0
+        for k, parts in enumerate(sweeps):
+            for j, part in enumerate(parts):
+                if is_traced(part) and self.swept[j].size:
                     starts[k, j] = at
                     at += self.swept[j].size
                     pieces.append(reshape(convert(part, self.dtype), (self.swept[j].size,)))
-        pieces.append(np.zeros(1, self.dtype))
-        bounds = np.cumsum([0, *(t.size for t in self.swept)])
-        owner = np.searchsorted(bounds, self.coloring.place, side="right") - 1
-        first = starts[self.coloring.sweep, owner] if size else np.zeros(0, int)
-        index = np.where(first < 0, at, first + self.coloring.place - bounds[owner])
-        found = gather(concatenate(pieces, 0), (0,), 0, (index,))
+                elif part is not None:
+                    mine = (sweep == k) & (owner == j)
+                    known[mine] = np.ravel(part)[place[mine] - bounds[j]]
+        first = starts[sweep, owner] if size else np.zeros(0, int)
+        varies = np.flatnonzero(first >= 0)
+        found: Any = known
+        if len(varies):
+            index = (first + place - bounds[owner])[varies]
+            found = gather(concatenate(pieces, 0), (0,), 0, (index,))
+            if len(varies) < len(known):  # the others are the same for all values
+                found = scatter(known, (0,), 0, found, (varies,))
+        return self.added(found)
+
+    def added(self, found: Any) -> Any:
+        """The entries of the whole Jacobian from those of the inner one."""
         if self.merge is None:
             return found
         kept = self.merge.target >= 0
@@ -222,13 +235,7 @@ class Compressed:
         results = np.empty((self.blocks or 0, BLOCK, sum(t.size for t in self.swept)), self.dtype)
         for k in range(self.blocks or 0):
             results[k] = run(values, self.seeds(range(k * BLOCK, (k + 1) * BLOCK)))
-        found = results.reshape(-1, results.shape[-1])[self.coloring.sweep, self.coloring.place]
-        if self.merge is None:
-            return found
-        kept = self.merge.target >= 0
-        total = np.zeros(self.merge.count, self.dtype)
-        np.add.at(total, self.merge.target[kept], found[kept])
-        return total
+        return self.added(results.reshape(-1, results.shape[-1])[self.coloring.sweep, self.coloring.place])
 
 
 def fitted(ct: Any, out: Any) -> Any:

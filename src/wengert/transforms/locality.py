@@ -1,9 +1,9 @@
-"""Functions of gathered values: f(x) = g(x[i], x) for constant indices i, and the Jacobian of f from that of g.
+"""Functions of selected values: f(x) = g(x[i], x) for constant indices i, and the Jacobian of f from that of g.
 
 In a sum over observations, elements, bonds or edges each row reads a few of many unknowns: `camera[i]`, `point[j]`.
 Taken in the unknowns, rows that share one cannot be computed together; taken in the gathered copies they can, since
 each row has copies of its own. So one sweep of reverse mode for each component of a row gives everything, and the
-entries go to the columns that the copies came from.
+entries go to the columns that the copies came from. The neighbours in a stencil are copies as well.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ class Cut(NamedTuple):
     columns: np.ndarray[Any, Any]
 
 
-def cut_gathers(graph: Graph, wanted: Sequence[bool]) -> Cut | None:
-    """The graph cut where elements of the inputs are repeated; None if they nowhere are."""
+def cut_gathers(graph: Graph, wanted: Sequence[bool], every: bool = False) -> Cut | None:
+    """The graph cut where elements of the inputs are repeated; None if they nowhere are.
+
+    With `every`, cut behind all selections, as those of a stencil: `x[1:]` and `x[:-1]` hold copies of one unknown.
+    """
     selected: dict[Var, Any] = {}
     at = 0
     for var, w in zip(graph.inputs, wanted, strict=True):
@@ -51,7 +54,12 @@ def cut_gathers(graph: Graph, wanted: Sequence[bool]) -> Cut | None:
             own = index[index >= 0]
             repeated = len(own) and np.bincount(own).max() > 1
             (gathered if repeated else selected)[node.outputs[0]] = index  # type: ignore[index]
-    if not gathered:
+        elif every:
+            for atom in node.inputs:
+                if atom in selected and atom not in graph.inputs:
+                    gathered[atom] = selected[atom]
+    copied = np.concatenate([np.zeros(0, int), *gathered.values()])
+    if np.bincount(copied[copied >= 0], minlength=1).max() < 2:
         return None
     inner_nodes = [node for node in graph.nodes if not (node.outputs and node.outputs[0] in gathered)]
     inner_nodes = live_nodes(inner_nodes, graph.outputs)

@@ -68,7 +68,7 @@ def _looped(graph: Graph, count: int) -> Graph:
         parts[part].append(node)
         if part == "after":
             later.update(node.outputs or ())
-    if not parts["rows"]:
+    if not any(var.shape for var in rows.values()):  # rows of one number are best left to the vectoriser
         return graph
     read = {a for node in parts["after"] for a in node.inputs} | set(graph.outputs)
     kept = [var for var in rows if var in read]
@@ -183,9 +183,11 @@ def _batches_to(variant: Primitive, types: Sequence[ArrayType], flags: Sequence[
         return False
     given = iter(found.inputs)
     expected = [next(given) if isinstance(a, Var) else a for a in node.inputs]
-    return all(
-        a is b
-        if isinstance(b, Var)
-        else (isinstance(a, Const) and a.value is b.value) or np.array_equal(a.value, b.value)
-        for a, b in zip(found.nodes[0].inputs, expected, strict=True)
-    )
+    return all(map(_same, found.nodes[0].inputs, expected))
+
+
+def _same(atom: Atom, given: Any) -> bool:
+    """Whether an operand is what was given: the edge, or a constant of that value."""
+    if isinstance(atom, Var) or isinstance(given, Var):
+        return atom is given
+    return atom.value is given.value or np.array_equal(atom.value, given.value)
