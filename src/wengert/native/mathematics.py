@@ -29,7 +29,7 @@ class Scalars(Trigonometric, Special):
     def absolute(self, x: Value) -> Value:
         if x.dtype[0] == "f":
             return self.intrinsic("fabs", x)
-        return self.select(self.lt(x, 0), self.neg(x), x) if x.dtype[0] == "i" else x  # type: ignore[no-any-return]
+        return self.select(self.lt(x, 0), self.neg(x), x) if x.dtype[0] == "i" else x
 
     def strong_multiply(self, ct: Value, factor: Value) -> Value:
         """The product in which an exact zero wins over an infinity, and a zero `ct` over NaN."""
