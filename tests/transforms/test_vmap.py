@@ -278,3 +278,13 @@ def test_wrong_axes_name_the_leaf(call, text):
     with pytest.raises(errors.BatchAxisError, match=text) as caught:
         call()
     assert "test_vmap.py" in str(caught.value) and "repair" in str(caught.value)
+
+
+def test_masks_of_long_batches_compile():
+    """A carry and the flags of the lanes are read by each other's new values."""
+    f = lambda x: wg.while_loop(lambda s: s[0] > 1, lambda s: (np.sqrt(s[0]) * 0.999, s[1] + 1), (x, 0))[1]
+    xs = np.linspace(1, 1e6, 40)
+    expected = [f(x) for x in xs]
+    for mode in ("lanes", "mask"):
+        for run in ways(wg.vmap(f, mode=mode)):
+            assert run(xs).tolist() == expected

@@ -157,7 +157,7 @@ class Plan:
         items: list[tuple[int, int, int, Nest | Stage]] = []
         for n, nest in enumerate(nests):
             if nest.members:
-                inner = sorted(nest.members, key=lambda s: s.number)
+                inner = sorted(nest.members, key=lambda s: s.turn)
                 nest.body = self._arrange(inner, {s: (*done[s], nest.members[s]) for s in inner})
                 items.append((nest.level, 0, n, nest))
         for n, s in enumerate(stages):

@@ -37,6 +37,22 @@ class Registers(Array):
         return value
 
 
+def in_order(facts: dict[Stage, Facts]) -> list[Stage]:
+    """Stages after those that they read, otherwise by age: a map may become a stage after a reader of it."""
+    found: dict[Stage, None] = {}
+    left = sorted(facts, key=lambda s: -s.number)
+    while left:
+        s = left[-1]
+        before = [d for d in (*facts[s].reads, *s.after) if d in facts and d not in found]
+        if s not in found and before:
+            left += sorted(before, key=lambda s: -s.number)
+            continue
+        found[left.pop()] = None
+    for turn, s in enumerate(found):
+        s.turn = turn
+    return list(found)
+
+
 class Running:
     """A stage while its loops are written: the index so far, accumulators, and where the value goes."""
 
@@ -202,7 +218,7 @@ class Nests:
             facts[s] = Facts(self, s)
             left += facts[s].reads
             left += s.after
-        return sorted(facts, key=lambda s: s.number), facts
+        return in_order(facts), facts
 
     def _place(self: Any, s: Stage, plan: Plan) -> None:
         """Memory for a value, if it needs some."""
@@ -224,7 +240,7 @@ class Nests:
         whole = self.new([s.domain[k] for k in rows], s.dtype)
         strides = dict(zip(rows, whole.strides, strict=True))
         run.memory = Memory(whole.buffer, s.shape, 0, [strides.get(k, 0) for k in s.kept])
-        run.row = True
+        run.row = whole.buffer.row = True
 
     def _finished(self: Any, s: Stage) -> None:
         """A value after its nest: a small one, without memory, is elements in registers."""

@@ -41,6 +41,8 @@ class Stage(Array):
     """
 
     weight = 1
+    turn = 0
+    """Its place in the order in which the loops at hand are written."""
     eager = False
     fill: Callable[[], Memory] | None = None
     """What gives the target, if that is part of an array which gets its memory later."""
