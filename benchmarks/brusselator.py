@@ -113,7 +113,7 @@ def scipy_version(y: Any) -> Run:
 
 
 def measure(effort: Effort) -> list[Report]:
-    n = effort.pick(30, 100)
+    n = effort.pick(60, 100)
     y = numpy.random.default_rng(0).uniform(1, 2, (2, n, n))
     started = time.perf_counter()
     ours = wengert_version(y)
@@ -146,7 +146,9 @@ def measure(effort: Effort) -> list[Report]:
         shown = name.replace("column by", "dense forward mode,") if scale > 1 else name
         report.add(shown, milli(scale * taken.least), milli(scale * taken.median), ratio(scale * taken.least, least))
     dense = y.size * times["column by wengert"].least
-    report.targets.append(Target("100 times faster than dense forward mode", least / dense, 0.01, "of its time"))
+    report.targets.append(
+        Target("in a hundredth of the time of dense forward mode", 100 * least / dense, 1.0, "hundredths")
+    )
     if "CasADi" in times:
         report.targets.append(Target("faster than CasADi", least / times["CasADi"].least, 1.0, "of its time"))
     return [report]

@@ -159,7 +159,7 @@ class SparsePlan:
         sweep = {
             "column": "columns, forward mode",
             "row": "rows, reverse mode",
-            "star": "symmetric, forward on gradient",
+            "star": "symmetric, forward over reverse",
         }
         colors = "1 colour" if self.count == 1 else f"{self.count:,} colours"
         return "\n".join([
