@@ -207,6 +207,7 @@ def plan(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[str
     for var, label in zip(primal.inputs, names, strict=True):
         if not hasattr(var, "name"):
             var.name = label
+    refuse_open(primal, name)
     planner = Planner(budget)
 
     def joint(graph: Graph) -> Graph:
@@ -229,6 +230,19 @@ def plan(fn: Callable[..., Any], types: Sequence[ArrayType], names: Sequence[str
     if found is None:
         raise too_small(name, budget, planner.least, source)
     return Planned(found, live(found).peak)
+
+
+def refuse_open(graph: Graph, name: str) -> None:
+    """Raise for a loop whose record grows with a number of steps that only the run knows."""
+    for node in graph.all_nodes():
+        if "loop" in node.primitive.facts and getattr(node.primitive, "length", None) is None:
+            raise MemoryBudgetError(
+                f"no plan for {name}: only the run knows how many steps its {node.primitive.name} takes, and so how "
+                "much its derivative has to keep",
+                "give the loop itself a number of states to keep, while_loop(..., checkpoint=64), and differentiate "
+                "without memory=; or use a scan, whose length is known",
+                node.source,
+            )
 
 
 def forward_only(graph: Graph) -> Graph:

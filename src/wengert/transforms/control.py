@@ -24,10 +24,11 @@ from ..graph.trees import Structure, flatten, flatten_as, paths, unflatten
 from ..graph.types import ArrayType
 from ..ops.branch import Switch
 from ..ops.families import shape_of
+from ..ops.online import Online
 from ..ops.scan import Scan
 from ..ops.shape import concatenate, convert, reshape
 from ..ops.while_loop import While
-from .scheduled import chosen_schedule, run_scan
+from .scheduled import checked_states, chosen_schedule, run_scan
 
 
 def staged(
@@ -286,15 +287,19 @@ def scan(
     return unflatten(carry_tree, results[:n]), unflatten(outs[-1][1], results[n:])
 
 
-def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], init: Any) -> Any:
+def while_loop(
+    cond_fn: Callable[..., Any], body_fn: Callable[..., Any], init: Any, checkpoint: int | None = None
+) -> Any:
     """`while cond_fn(carry): carry = body_fn(carry)`; any number of steps, differentiable in both modes.
 
     Parameters
     ----------
     cond_fn : from the carry to one boolean. body_fn : from the carry to a carry of the same shapes and dtypes.
     init : first carry, any containers.
+    checkpoint : an even number of states, 2 or more. Reverse mode then keeps so many, placed while the loop runs, and a
+        record of a stretch between two of them; every step runs twice (see `ops.online`).
 
-    Reverse mode keeps a record that grows with the steps. Under `vmap` each lane runs its own number of
+    Without it reverse mode keeps a record that grows with the steps. Under `vmap` each lane runs its own number of
     steps (see its `mode`).
 
     Example
@@ -314,7 +319,8 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], init: A
 
     body, body_captured, _, carry = settle_carry(body_fn, make, leaves, tree, "while_loop")
     condition, cond_captured, _ = staged(cond_fn, one, [type_of_value(x) for x in carry], "while condition")
-    loop = While(condition, body, len(cond_captured), len(body_captured), None)
+    given = (condition, body, len(cond_captured), len(body_captured), None)
+    loop = While(*given) if checkpoint is None else Online(*given, checked_states(checkpoint))
     return unflatten(tree, checked(loop, *cond_captured, *body_captured, *carry))
 
 

@@ -33,6 +33,13 @@ def chosen_schedule(wish: Any, steps: int) -> Schedule:
     )
 
 
+def checked_states(wish: Any) -> int:
+    """A number of states for a loop of unknown length."""
+    if not isinstance(wish, int) or isinstance(wish, bool) or wish < 2 or wish % 2:
+        raise WengertError(f"while_loop: checkpoint={wish!r}", "give an even number of states to keep, 2 or more")
+    return wish
+
+
 def run_scan(loop: Any, operands: Sequence[Any], schedule: Schedule) -> list[Any]:
     """The results of a `Scan` on its operands, run by a schedule for its number of steps."""
     if isinstance(loop.length, Dim) or schedule.steps != loop.length:
