@@ -55,7 +55,7 @@ INSIDE_FUNCTIONS: dict[tuple[str, str], str] = {
     ("view/place.py", "fast_sugiyama"): "optional, of the `pictures` extra; only SVG needs it",
     ("view/attach.py", "wengert"): "slow to import; loaded when the first picture is drawn",
     ("native/library.py", "scipy"): "slow to import; loaded with the first product that goes to BLAS",
-    ("native/program.py", "wengert"): "llvmlite is slow to import; loaded with the first program",
+    ("native/loader.py", "wengert"): "llvmlite is slow to import; loaded with the first program that is compiled",
     ("sparse/derivatives.py", "wengert"): "scipy.sparse is slow to import; loaded with the first pattern",
     ("ops/solve.py", "scipy"): "slow to import; loaded when SciPy is first needed",
     ("passes/mincut.py", "scipy"): "slow to import; loaded with the first cut",

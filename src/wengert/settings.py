@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
-unusual = ctypes.c_int64(0)
+class Count:
+    """A number that tells somebody when it changes."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[int], None] = lambda number: None
+        self._value = 0
+
+    @property
+    def value(self) -> int:
+        return self._value
+
+    @value.setter
+    def value(self, number: int) -> None:
+        self._value = number
+        self.tell(number)
+
+
+unusual = Count()
 """How many settings differ from what they are at first, in all threads: while this is not 0, compiled functions are
 called through Python, which looks at the settings."""
 _counting = threading.Lock()

@@ -11,7 +11,9 @@ import pytest
 import wengert as wg
 import wengert.numpy as np
 from wengert.errors import BranchLimitWarning, ConcretizationError
-from wengert.native import branches
+from wengert.native import branches, entry
+
+needs_native = pytest.mark.skipif(not entry.available, reason="objects are laid out otherwise in this interpreter")
 
 
 def jit(f, most=True):
@@ -181,6 +183,63 @@ def test_a_function_without_branches_is_one_program():
     (tree,) = f._known.values()
     assert tree.count == 1
     assert len(f._records) <= 1
+
+
+@needs_native
+def test_a_settled_tree_is_one_program(monkeypatch):
+    calls = []
+    original = branches.Tree.__call__
+    monkeypatch.setattr(branches.Tree, "__call__", lambda self, *a: (calls.append(1), original(self, *a))[1])
+    f = jit(bisection)
+    for _ in range(20):
+        same(f(0.0, 2.0), bisection(0.0, 2.0))
+    (tree,) = f._known.values()
+    assert tree.straight is None
+    assert tree.count > 24  # too long to be compiled as a whole
+    f = jit(both)
+    points = [(1.0, 2.0), (-1.0, 2.0), (-1.0, -2.0)]
+    for args in points * 6:
+        same(f(*args), both(*args))
+    calls.clear()
+    for args in points:
+        same(f(*args), both(*args))
+    assert not calls
+    assert "now one program" in str(f.explain())
+    same(f(1.0, -2.0), both(1.0, -2.0))  # a branch that is missing in the program
+    assert len(calls) == 1
+    for args in [*points, (2.0, -3.0)] * 6:
+        same(f(*args), both(*args))
+    calls.clear()
+    same(f(1.0, -2.0), both(1.0, -2.0))
+    assert not calls
+
+
+@needs_native
+def test_settled_trees_of_arrays_containers_and_errors():
+    def f(p, i):
+        x = p["x"][i]
+        if x > 0:
+            return {"y": np.sin(p["x"]), "k": 1}
+        return {"y": p["x"] * x, "k": 2}
+
+    g = jit(f)
+    for _ in range(15):
+        for i in (0, 8):
+            found = g({"x": X}, i)
+            same(found, f({"x": X}, i))
+            assert type(found["k"]) is numpy.int64
+    with pytest.raises(wg.errors.IndexOutOfBoundsError) as caught:
+        g({"x": X}, 99)
+    assert caught.value.source.text == 'x = p["x"][i]'
+    slope = jit(wg.grad(lambda x: x**3 if x > 1 else x))
+    for _ in range(15):
+        assert [slope(2.0), slope(0.5)] == [12, 1]
+    other_results = jit(nested_containers)
+    for _ in range(15):
+        same(other_results({"w": X}), nested_containers({"w": X}))
+        same(other_results({"w": -X}), nested_containers({"w": -X}))
+    (tree,) = other_results._known.values()
+    assert tree.straight is None
 
 
 def test_dead_values_are_not_kept():

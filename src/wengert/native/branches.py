@@ -4,7 +4,8 @@ The function runs on symbolic values. Where Python asks one of them whether it i
 compiled and run on the numbers of the call at hand, which gives the answer, and the trace goes on along the branch
 that it chooses. A piece keeps what its successors may need: the values that Python still holds at that moment, which
 reference counting tells. So the pieces form a tree; a later call runs from piece to piece, and where it comes to an
-answer that no call has had before, the function is traced again, with the known answers, and grows a branch.
+answer that no call has had before, the function is traced again, with the known answers, and grows a branch. Once
+calls stay within what is known, the tree is compiled as a whole (`combine.py`).
 
 Assumed is that the function does the same operations for the same answers; where it does not, it is evaluated without
 compiling, as it is when it needs more pieces than allowed.
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BranchLimitWarning
+from ..errors import BranchLimitWarning, WengertError
 from ..graph.graph import Graph
 from ..graph.interpreter import bind, state
 from ..graph.nodes import Const, Var
@@ -31,10 +32,15 @@ from ..graph.tensor import Tensor
 from ..graph.trees import Structure, flatten, unflatten
 from ..graph.types import ArrayType, Dim
 from ..source import Source, here
+from . import entry
 from .calls import as_call, compiled
+from .combine import whole
 from .digest import digest_of
 from .locks import Lock
 from .lowered import Lowered, Stopwatch
+
+SETTLED = 8
+"""Calls within known pieces after which these become one program."""
 
 
 class GiveUp(BaseException):
@@ -224,7 +230,8 @@ class Tree:
         self.graphs: dict[str, Graph] = {}
         self.given_up: str | None = None
         self.straight: Lowered | None = None
-        """The program of a function without branches."""
+        """The program that holds all pieces so far, once calls have come to stay within them."""
+        self.walks = 0
         self.elsewhere: dict[str, float] = {"running": 0.0}
         self.tracing = 0.0
         self.growing = Lock()
@@ -240,6 +247,7 @@ class Tree:
         while piece is not None:
             outs = piece.run(values, traced)
             if piece.structure is not None:
+                self.walked()
                 return unflatten(piece.structure, outs)
             path.append(piece)
             answers.append(bool(outs[0]))
@@ -248,11 +256,25 @@ class Tree:
         with self.growing:
             return self.grow(leaves, values, path, answers, traced)
 
+    def walked(self) -> None:
+        """Another call has stayed within the known pieces: after some of these they are made one program."""
+        self.walks += 1
+        if self.walks == SETTLED and self.straight is None and entry.available:
+            with self.growing, Stopwatch(self.elsewhere, "combining"):
+                try:
+                    graph = whole(self)
+                except WengertError:  # what is fine piece by piece need not be as branches of one graph
+                    return
+                if graph is not None:
+                    ends = (piece.structure for piece in self.pieces if piece.structure is not None)
+                    self.straight = Lowered.of(graph, next(ends))
+
     def grow(
         self, leaves: Sequence[Any], values: list[Any], path: list[Piece], answers: list[bool], traced: bool
     ) -> Any:
         """Trace on from where the known pieces end."""
         start, running = time.perf_counter(), self.elsewhere["running"]
+        self.straight, self.walks = None, 0
         try:
             trace = Splitting(self, values, path, answers, traced)
             with trace:
@@ -304,6 +326,8 @@ class Tree:
         """What was compiled."""
         graphs = {id(piece.graph): piece.graph for piece in self.pieces}
         found = [Lowered.of(graph) for graph in graphs.values()]
+        if self.straight is not None and self.straight not in found:
+            found.append(self.straight)
         return [lowered for lowered in found if lowered.compiled]
 
     @property
@@ -320,5 +344,6 @@ class Tree:
         """What became of it, for `explain`."""
         lines = dict.fromkeys(str(piece.source) for piece in self.pieces if piece.source is not None)
         split = f", split at {', '.join(lines)}" if lines else ""
-        text = f"{self.count} pieces of which {len(self.lowered)} were compiled{split}"
+        together = ", now one program" if self.straight is not None and self.count > 1 else ""
+        text = f"{self.count} pieces{split}{together}"
         return f"evaluated without compiling, because it {self.given_up}" if self.given_up is not None else text

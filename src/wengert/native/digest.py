@@ -19,6 +19,7 @@ from ..graph.nodes import Var
 from ..graph.primitive import Primitive, registry
 from ..graph.types import PYTHON_NUMBERS, Dim
 from ..source import PACKAGE
+from .loader import llvm
 
 BUILT_IN = frozenset(id(p) for p in registry.values() if isinstance(p, Primitive))
 """The one-line declarations that come with the package. Of others a name does not tell what they compute."""
@@ -183,9 +184,7 @@ def processor(read: Callable[[], str] | None = None) -> str:
             return platform.machine() + "\n".join(found)
     except OSError:
         pass
-    from . import engine  # llvmlite takes time to import
-
-    return engine.processor()
+    return llvm().processor()  # type: ignore[no-any-return]
 
 
 def _first_processor() -> str:

@@ -2,7 +2,7 @@
 ; driven by records that `entry.py` writes. A record lists what arguments its program takes; the first record that fits
 ; runs. Where none fits, Python does the call. Layouts of objects are checked by `entry.py` before this is used.
 
-@table = global [32 x ptr] zeroinitializer, align 64   ; objects and functions of Python and NumPy, in `entry.TABLE`'s order
+@table = global [33 x ptr] zeroinitializer, align 64   ; objects and functions of Python and NumPy, in `entry.TABLE`'s order
 
 ; A record. next, number of positional arguments, of keyword arguments, their names, checks, number of slots,
 ; of pointers to the program, of inputs, of outputs, descriptions of outputs, how the result is built, program,
@@ -403,9 +403,15 @@ failed:
   %raiser = load ptr, ptr %raiser.at
   %raised = call ptr %vectorcall(ptr %raiser, ptr %one.at, i64 2, ptr null)
   call void @drop(ptr %one.at, i64 2)
+  %not.implemented = call ptr @of_table(i64 32)
+  %passed.on = icmp eq ptr %raised, %not.implemented   ; what was met is not in this program: like another type
+  br i1 %passed.on, label %pass.on, label %keep.arena
+pass.on:
+  store ptr %raised, ptr %one.at
+  call void @drop(ptr %one.at, i64 1)
   br label %keep.arena
 keep.arena:
-  %result.failed = phi ptr [ null, %ran ], [ %raised, %failed ]
+  %result.failed = phi ptr [ null, %ran ], [ %raised, %failed ], [ inttoptr (i64 1 to ptr), %pass.on ]
   %now = load ptr, ptr %arena.at
   %empty = icmp eq ptr %now, null
   br i1 %empty, label %arena.keep, label %arena.free

@@ -27,7 +27,7 @@ from ..settings import unusual
 from . import cache
 from .compiled import Compiled
 from .digest import digest_of_text
-from .loader import Code
+from .loader import Code, llvm
 
 VECTORCALL, RECORDS, PYTHON, SIZE = 16, 24, 32, 40
 """Offsets in the object of a compiled function: the native function, the first record, Python's function; its size."""
@@ -125,6 +125,15 @@ def base_class() -> type:
 
 
 _kept: list[Any] = []
+_unusual = ctypes.c_int64(unusual.value)
+"""The count of unusual settings where native code can see it."""
+
+
+def _note(number: int) -> None:
+    _unusual.value = number
+
+
+unusual.tell = _note
 available = usable()
 Native: Any = base_class() if available else object
 """The base of compiled functions."""
@@ -164,7 +173,7 @@ def outside() -> list[int]:
         numpy_function(60),  # PyArray_Scalar
         address(api.PyTuple_New), address(api.PyList_New), address(api.PyDict_New), address(api.PyDict_SetItem),
         id(None), address(api.PyTuple_SetItem), address(api.PyList_SetItem),
-        ctypes.addressof(unusual),
+        ctypes.addressof(_unusual), id(NotImplemented),
     ]  # fmt: skip
 
 
@@ -175,9 +184,7 @@ def native() -> int:
     key = digest_of_text(text)
     kept = cache.load(key)
     if kept is None:
-        from . import engine  # llvmlite takes time to import
-
-        kept = Compiled(engine.compile(text, quickly=True))
+        kept = Compiled(llvm().compile(text, quickly=True))
         cache.store(key, kept)
     code = Code(kept.code)
     table = outside()
@@ -233,6 +240,10 @@ class Record:
             id(program.raises),
         ], np.int64)  # fmt: skip
         self.at = self.fields.ctypes.data
+
+    def retire(self) -> None:
+        """Let no call fit any more."""
+        self.fields[1] = -1
 
     def __del__(self) -> None:
         fields = getattr(self, "fields", None)
@@ -337,7 +348,7 @@ class _Output:
 def try_record(
     function: Any, program: Any, given: Sequence[Any], names: Sequence[str], first: Sequence[int | None], leaves: int,
     structure: Structure,
-) -> None:  # fmt: skip
+) -> Record | None:  # fmt: skip
     """Let the next call of this form go straight into the program, if that can be; arguments as for `Record`.
 
     `function` has a list `_records`. Of its class `__call__` does the calls that fit no record.
@@ -345,7 +356,7 @@ def try_record(
     try:
         record = Record(program, given, names, first, leaves, structure)
     except Unfit:
-        return
+        return None
     function._records.append(record)
     at = id(function)
     last = at + RECORDS
@@ -354,3 +365,4 @@ def try_record(
     ctypes.c_int64.from_address(last).value = record.at
     ctypes.c_int64.from_address(at + PYTHON).value = id(type(function).__call__)
     ctypes.c_int64.from_address(at + VECTORCALL).value = native()
+    return record

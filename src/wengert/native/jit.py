@@ -53,6 +53,8 @@ class Jitted(entry.Native):  # type: ignore[misc]
         self._chapters: list[Chapter] = []
         self._derived: dict[str, Jitted] = {}
         self._records: list[entry.Record] = []
+        self._made_for: dict[Any, list[entry.Record]] = {}
+        self._retired: list[entry.Record] = []
         self._forms: set[Any] = set()
         self._adding = Lock()
         if (code := getattr(fn, "__code__", None)) is not None:
@@ -153,7 +155,10 @@ class Jitted(entry.Native):  # type: ignore[misc]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         found, leaves, traced = self._find(args, kwargs)
         if self.branches:
+            before = found.straight
             result = found(leaves, traced)
+            if found.straight is not before:
+                self._retire(before)
             if found.straight is not None and not traced and entry.available and not unusual.value:
                 self._add_record(found.straight, args, kwargs, leaves)
             return result
@@ -168,7 +173,7 @@ class Jitted(entry.Native):  # type: ignore[misc]
 
     def _add_record(self, found: Lowered, args: Any, kwargs: Any, leaves: Sequence[Any]) -> None:
         """Let the next call of this form go straight into the program."""
-        form = (id(found), len(args), tuple(kwargs), tuple([leaf.__class__ for leaf in leaves]))
+        form = (found, len(args), tuple(kwargs), tuple([leaf.__class__ for leaf in leaves]))
         if form in self._forms or len(self._records) >= entry.MOST:
             return
         with self._adding:
@@ -178,7 +183,17 @@ class Jitted(entry.Native):  # type: ignore[misc]
             first = self._first_leaves(args, kwargs)
             if first is not None:
                 given = [*args, *kwargs.values()]
-                entry.try_record(self, found.ready, given, list(kwargs), first, len(leaves), found.structure)
+                record = entry.try_record(self, found.ready, given, list(kwargs), first, len(leaves), found.structure)
+                if record is not None:
+                    self._made_for.setdefault(found, []).append(record)
+
+    def _retire(self, lowered: Lowered | None) -> None:
+        """Take away the records of a program that has been replaced; they stay where native code has their address."""
+        with self._adding:
+            for record in self._made_for.pop(lowered, []):
+                record.retire()
+                self._records.remove(record)
+                self._retired.append(record)
 
     def _first_leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int | None] | None:
         """For each argument of a call the number of its first leaf, None for static ones; None if that is not told."""

@@ -127,6 +127,13 @@ class Image:
             raise Unloadable("pages must not be executable here")
 
 
+def llvm() -> Any:
+    """The compiler, imported when first needed: llvmlite takes longer to import than most programs to load."""
+    from . import engine
+
+    return engine
+
+
 class Code:
     """An object file ready to run: `address` is that of its function `run`, `table` that of its table of addresses."""
 
@@ -136,9 +143,7 @@ class Code:
             self.address, self.table = image.symbols["run"], image.symbols["table"]
             self.keeper: Any = image
         except Unloadable:
-            from . import engine  # llvmlite takes time to import
-
-            self.address, self.table, self.keeper = engine.load(code)
+            self.address, self.table, self.keeper = llvm().load(code)
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from .compiled import Compiled, Constant, Outside
 from .digest import digest_of_text
 from .library import blas_address
 from .llvm import CALLED_BACK, Emitter
-from .loader import Code
+from .loader import Code, llvm
 from .locks import Lock
 from .loops import Buffer
 from .lower import Lowering
@@ -144,11 +144,9 @@ class Program:
         return found
 
     def _compile(self, key: str | None, constants: Sequence[Any]) -> Compiled:
-        from . import engine  # llvmlite takes time to import
-
         written = self.written
         start = time.perf_counter()
-        code = engine.compile(written.llvm)
+        code = llvm().compile(written.llvm)
         self.times["LLVM"] = time.perf_counter() - start
         long = work(self._graph()) > LONG
         made = Compiled(code, written.table, written.memory, written.callbacks, long, written.text)
@@ -188,9 +186,7 @@ class Program:
 
     @property
     def assembly(self) -> str:
-        from . import engine  # llvmlite takes time to import
-
-        return engine.assembly(self.llvm)
+        return llvm().assembly(self.llvm)  # type: ignore[no-any-return]
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         """Run on C-contiguous arrays of exactly the input types (the caller has checked them)."""
@@ -201,15 +197,15 @@ class Program:
         except IndexError:
             arena = _Arena(self.memory)
         code = self._entry(arena.start, arena.details_at, pointers)
-        if code:
-            self._raise(code, arena.details_at)
+        if code and self._raise(code, arena.details_at) is NotImplemented:
+            raise NotImplementedError("this part of the program is not known yet")
         self._arenas.append(arena)
         if self._scalars:
             return [out[()] if not out.ndim else out for out in outs]
         return outs
 
-    def _raise(self, code: int, details: int) -> None:
-        """Raise the error that the program left with."""
+    def _raise(self, code: int, details: int) -> Any:
+        """Raise the error that the program left with; NotImplemented if it says that it has no answer."""
         if code == CALLED_BACK:
             error: BaseException = self._errors.found
             self._errors.found = None
@@ -218,7 +214,10 @@ class Program:
             raise MemoryError("a record of a while_loop did not fit into memory")
         if self.written.text != self.compiled.text:  # of the cache, by another order of operations
             raise WengertError(f"compiled code left with error {code}", "call the function without jit to see it")
-        raise self.lowering.sites[code - 1](list((ctypes.c_int64 * DETAILS).from_address(details)))
+        found = self.lowering.sites[code - 1](list((ctypes.c_int64 * DETAILS).from_address(details)))
+        if found is NotImplemented:
+            return found
+        raise found
 
     def _called_back(self, site: int, places: int, extents: int) -> int:
         """Compute an operation without native code, from memory to memory."""
