@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from . import mathematics_rescue as rescue
 from .compiled import Outside
 from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop, Repeat, Run, Store, Value, Write
+from .threads import Division, Whole
 
 TYPES = {"f64": "double", "f32": "float", "bool": "i1"} | {f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)}
 BINARY = {
@@ -84,6 +85,10 @@ class Emitter:
         self.cells: dict[int, str] = {}
         self.count = 0
         self.pointers = inputs + outputs
+        self.rows: dict[Buffer, str] = {}
+        """Memory of rows that is not in the arena, in a function of steps."""
+        self.whole: Whole | None = None
+        """The program, while its outermost statements are written: loops there may be divided among threads."""
         # What functions of a program have in common.
         self.declared: set[str] = set() if caller is None else caller.declared
         self.table: dict[Buffer | str | Outside, int] = {} if caller is None else caller.table
@@ -119,6 +124,8 @@ class Emitter:
             return f"%p{buffer.place}"
         if buffer.kind == "constant":
             return self.address(buffer)
+        if buffer in self.rows:
+            return self.rows[buffer]
         if buffer.kind == "arena":
             if not buffer.place:
                 return "%arena"
@@ -239,11 +246,67 @@ class Emitter:
         self.emit(f"  store {self.typed(s.value)}, ptr %c{s.cell.number}")
 
     def on_loop(self, s: Loop) -> None:
+        division = None if self.whole is None or id(s) not in self.whole.own else self.whole.division(s)
+        if division is None:
+            self.steps(s, "0", self.ref(s.count))
+        else:
+            self.divided(s, division)
+
+    def divided(self, s: Loop, division: Division) -> None:
+        """A loop as a function of a range of steps, which the pool calls for one chunk after the other."""
+        name = f"chunk{len(self.written)}"
+        self.written[name] = ""
+        pointers = [f"%p{k}" for k in range(self.pointers)]
+        flags = [f"%c{cell.number}" for cell in division.flags]
+        given = [f"%v{v.number}" for v in division.given]
+        types = ["ptr"] * (1 + len(pointers) + len(flags)) + [TYPES[v.dtype] for v in division.given]
+        values = ["%arena", *pointers, *flags, *given]
+        child = Emitter(self.builder, self.pointers, 0, self)
+        child.rows = {b: f"%row{b.number}" for b in division.rows}
+        for b, row in child.rows.items():
+            child.entry.append(f"  {row} = alloca [{max(b.bytes, 1)} x i8], align 64")
+        child.steps(s, "%from", "%to")
+        # A flag is the function's own, and raised outside in the end.
+        own = dict.fromkeys(flags)
+        cells = [f"  %c{number} = alloca {t}" for number, t in child.cells.items() if f"%c{number}" not in own]
+        cells += [f"  {flag} = alloca i1\n  store i1 false, ptr {flag}" for flag in flags]
+        for flag in flags:
+            child.emit(f"  {flag}.up = load i1, ptr {flag}\n  br i1 {flag}.up, label {flag}.raise, label {flag}.done")
+            child.emit(f"{flag[1:]}.raise:\n  store i1 true, ptr {flag}.outside\n  br label {flag}.done")
+            child.emit(f"{flag[1:]}.done:")
+        marks = [" noalias" if t == "ptr" else "" for t in types]
+        named = [f"{v}.outside" if v in own else v for v in values]
+        head = ", ".join(f"{t}{mark} {v}" for t, mark, v in zip(types, marks, named, strict=True))
+        loads = [
+            f"  {v}.at = getelementptr i64, ptr %context, i64 {k}\n  {v} = load {t}, ptr {v}.at"
+            for k, (t, v) in enumerate(zip(types, values, strict=True))
+        ]
+        passed = ", ".join(f"{t} {v}" for t, v in zip(types, values, strict=True))
+        self.written[name] = "\n".join([
+            f"define internal void @{name}.steps({head}, i64 %from, i64 %to) noinline #0 {{\nentry:",
+            *child.entry, *cells, *child.lines, "  ret void\n}",
+            f"define internal void @{name}(ptr %context, i64 %from, i64 %to) #0 {{", *loads,
+            f"  call void @{name}.steps({passed}, i64 %from, i64 %to)\n  ret void\n}}",
+        ])  # fmt: skip
+        context = "%" + self.fresh("context")
+        self.alloca(context, f"[{len(values)} x i64]")
+        for k, (t, v) in enumerate(zip(types, values, strict=True)):
+            self.emit(f"  {context}.{k} = getelementptr i64, ptr {context}, i64 {k}")
+            self.emit(f"  store {t} {v}, ptr {context}.{k}")
+        run, threads = self.address("parallel"), self.address("threads")
+        number = "%" + self.fresh("threads")
+        self.emit(f"  {number} = ptrtoint ptr {threads} to i64")
+        self.emit(
+            f"  %{self.fresh('rc')} = call i64 {run}(ptr @{name}, ptr {context}, i64 {self.ref(s.count)}, "
+            f"i64 {division.chunk}, i64 {number})"
+        )
+
+    def steps(self, s: Loop, start: str, stop: str) -> None:
         n = self.fresh("L")
         i = f"%v{s.index.number}"
         self.emit(f"  br label %{n}.before\n{n}.before:\n  br label %{n}.head\n{n}.head:")
-        self.emit(f"  {i} = phi i64 [ 0, %{n}.before ], [ %{n}.next, %{n}.latch ]")
-        self.emit(f"  %{n}.go = icmp slt i64 {i}, {self.ref(s.count)}")
+        self.emit(f"  {i} = phi i64 [ {start}, %{n}.before ], [ %{n}.next, %{n}.latch ]")
+        self.emit(f"  %{n}.go = icmp slt i64 {i}, {stop}")
         self.emit(f"  br i1 %{n}.go, label %{n}.body, label %{n}.end\n{n}.body:")
         self.block(s.body)
         self.emit(f"  br label %{n}.latch\n{n}.latch:\n  %{n}.next = add nuw nsw i64 {i}, 1")
@@ -449,6 +512,7 @@ class Emitter:
 
     def module(self) -> str:
         """The text of the program: its functions, and `run`, which takes the arrays as a row of pointers."""
+        self.whole = Whole(self.builder.root)
         body = self.function("body")
         loads = "".join(
             f"  %a{k} = getelementptr ptr, ptr %args, i64 {k}\n  %p{k} = load ptr, ptr %a{k}\n"

@@ -56,9 +56,10 @@ class Cell:
 class Buffer:
     """Memory for `size` elements. `kind` says whose: an input's, an output's, a constant's, of the arena, or a
     record, which grows while the program runs. `place` is the argument's number, the address or the arena offset.
+    `row` marks what a step of a nest uses and nobody reads after it.
     """
 
-    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "place", "size", "version")
+    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "place", "row", "size", "version")
 
     def __init__(self, kind: str, dtype: np.dtype[Any], size: Any, number: int, place: int = -1) -> None:
         self.kind = kind
@@ -67,6 +68,7 @@ class Buffer:
         self.number = number
         self.place = place
         self.birth = self.last = self.depth = self.version = 0
+        self.row = False
 
     @property
     def bytes(self) -> int:

@@ -25,12 +25,13 @@ class Lowered:
 
     def __init__(
         self, traced: Graph, structure: Any = None, times: dict[str, float] | None = None,
-        captured: Sequence[Any] = (),
+        captured: Sequence[Any] = (), threads: int | None = None,
     ) -> None:  # fmt: skip
         self.traced = traced
         self.structure = structure
         self.times: dict[str, float] = {} if times is None else times
         self.captured = captured
+        self.threads = threads
         self.types = [v.type for v in traced.inputs]
         self._making = Lock()
         self._graph: Graph | None = None
@@ -61,7 +62,9 @@ class Lowered:
                 outputs = [a.type for a in self.traced.outputs]
                 found = None if cache.folder() is None else digest_of(self.traced)
                 key, constants = found or (None, [])
-                self._program = Program(lambda: self.graph, self.types, outputs, key, constants, self.times)
+                self._program = Program(
+                    lambda: self.graph, self.types, outputs, key, constants, self.times, self.threads
+                )
             return self._program
 
     @property

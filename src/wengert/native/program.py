@@ -16,6 +16,7 @@ from ..graph.graph import Graph
 from ..graph.nodes import Var
 from ..graph.types import ArrayType, Dim
 from . import cache
+from . import threads as pool
 from .arrays import Memory
 from .compiled import Compiled, Constant, Outside
 from .digest import digest_of_text
@@ -79,6 +80,7 @@ class Program:
     inputs, outputs : its types.
     key, constants : digest of what `graph` makes it from, and the arrays in that; None if there is no digest.
     times : seconds of the stages are entered here: "lowering", "LLVM" or "cache", "loading".
+    threads : how many may work on it, None for as many as there are processors (`threads.limit`).
 
     Attributes
     ----------
@@ -94,11 +96,13 @@ class Program:
     def __init__(
         self, graph: Callable[[], Graph], inputs: Sequence[ArrayType], outputs: Sequence[ArrayType],
         key: str | None = None, constants: Sequence[Any] = (), times: dict[str, float] | None = None,
+        threads: int | None = None,
     ) -> None:  # fmt: skip
         for t in (*inputs, *outputs):
             if any(isinstance(n, Dim) for n in t.shape) or t.dtype.kind not in "biufc":
                 raise UnsupportedError(f"jit: a value of type {t} goes in or out", "return arrays of known shape")
         self._graph = graph
+        self.threads = threads
         self.inputs = list(inputs)
         self.outputs = list(outputs)
         self._written: Written | None = None
@@ -159,6 +163,10 @@ class Program:
             return outside.array.ctypes.data  # type: ignore[no-any-return]
         if isinstance(outside, Outside):
             return outside.address
+        if outside == "parallel":
+            return pool.pool().address
+        if outside == "threads":
+            return self.threads or pool.limit()
         return ctypes.cast(self._back, ctypes.c_void_p).value if outside == "python" else blas_address(outside)
 
     @property
