@@ -164,6 +164,22 @@ def test_products(shapes: Any) -> None:
     numpy.testing.assert_array_equal(dense(lambda b: sparse @ b, b), jacobian != 0)
 
 
+def test_convolutions_are_banded() -> None:
+    """Known kernels leave out their zeros; unknown ones meet every element of a window."""
+    rng = numpy.random.default_rng(0)
+    kernel = numpy.array([1.0, 0.0, -2.0])
+    x = rng.normal(size=7)
+    for mode in ("full", "same", "valid"):
+        jacobian = wg.jacobian(lambda x, mode=mode: np.convolve(x, kernel, mode))(x)
+        numpy.testing.assert_array_equal(dense(lambda x, mode=mode: np.convolve(x, kernel, mode), x), jacobian != 0)
+        for k in (0, 1):
+            jacobian = wg.jacobian(lambda x, w, mode=mode: np.convolve(x, w, mode), k)(x, kernel + 3)
+            found = dense(lambda x, w, mode=mode: np.convolve(x, w, mode), x, kernel + 3, argnums=k)
+            assert not ((jacobian != 0) & (found == 0)).any()
+            if k == 0:
+                numpy.testing.assert_array_equal(found, jacobian != 0)
+
+
 def test_linear_algebra_couples_a_matrix_and_nothing_else() -> None:
     a = numpy.random.default_rng(0).normal(size=(3, 2, 2)) + 3 * numpy.eye(2)
     numpy.testing.assert_array_equal(dense(np.linalg.inv, a), numpy.kron(numpy.eye(3), numpy.ones((4, 4))))

@@ -23,6 +23,8 @@ from ..errors import ShapeError
 from ..graph.interpreter import bind, is_traced, type_of_value
 from ..graph.primitive import Sample
 from ..graph.types import ArrayType
+from .dependence import Operand, by_labels, positions
+from .dependence import Pairs as Links
 from .families import Bilinear, align_batches, fit, shape_of, vocabulary
 from .index import flip
 from .shape import move_axis, reshape, transpose
@@ -75,19 +77,41 @@ class Convolve(Bilinear):
         dtype = np.result_type(x, w)
         if not math.prod((n, out, *lengths)) or not w.size:
             return np.zeros((n, out, *lengths), dtype)
+        view = self.taps(x, (inner, *kernel), lengths)
+        columns = view.reshape(n, self.groups, inner * math.prod(kernel), math.prod(lengths))
+        rows = w.reshape(self.groups, out // self.groups, inner * math.prod(kernel))
+        return np.matmul(rows, columns).reshape(n, out, *lengths)
+
+    def taps(self, x: Any, kernel: Sizes, lengths: Sizes) -> Any:
+        """The elements that each element of the kernel meets: (N, G, C, *K, *lengths)."""
         whole = self.around(x)
         steps = whole.strides[2:]
-        view = np.lib.stride_tricks.as_strided(
+        return np.lib.stride_tricks.as_strided(
             whole,
-            (n, self.groups, inner, *kernel, *lengths),
-            (whole.strides[0], whole.strides[1] * inner, whole.strides[1],
+            (x.shape[0], self.groups, *kernel, *lengths),
+            (whole.strides[0], whole.strides[1] * kernel[0], whole.strides[1],
              *(d * s for d, s in zip(self.dilation, steps, strict=True)),
              *(d * s for d, s in zip(self.strides, steps, strict=True))),
             writeable=False,
         )  # fmt: skip
-        columns = view.reshape(n, self.groups, inner * math.prod(kernel), math.prod(lengths))
-        rows = w.reshape(self.groups, out // self.groups, inner * math.prod(kernel))
-        return np.matmul(rows, columns).reshape(n, out, *lengths)
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:  # type: ignore[override]
+        """The elements that the kernel meets, unless it is known to be zero there; all of the kernel of a channel."""
+        x, w = operands
+        (n, out, *lengths), (_, *kernel), d = outs.shape, w.shape, len(self.strides)
+        if not outs.size or not w.size:
+            return [None, None]
+        taps = self.taps(positions(x.shape, 1), tuple(kernel), tuple(lengths))[:, :, None]
+        meets = taps > 0
+        if w.value is not None and not w.moves:
+            weights = np.reshape(w.value, (self.groups, out // self.groups, *kernel, *(1,) * d))
+            meets = meets & (weights != 0)
+        results = positions(outs.shape).reshape(n, self.groups, out // self.groups, *(1,) * (d + 1), *lengths)
+        shape = np.broadcast_shapes(meets.shape, results.shape)
+        meets = np.broadcast_to(meets, shape)
+        data = Links(np.broadcast_to(results, shape)[meets], np.broadcast_to(taps, shape)[meets] - 1)
+        mine, theirs = ["out", *range(d + 1)], ["batch", "out", *(("place", k) for k in range(d))]
+        return [data, by_labels(mine, w.shape, theirs, outs.shape)]
 
     def around(self, x: Any) -> Any:
         """x with zeros between and around its elements."""

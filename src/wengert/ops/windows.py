@@ -17,6 +17,7 @@ from ..errors import ShapeError
 from ..graph.interpreter import bind, is_traced
 from ..graph.primitive import Sample
 from ..graph.types import ArrayType
+from .dependence import Operand, Pairs, positions
 from .families import Linear, align_batches
 
 Sizes = tuple[int, ...]
@@ -104,6 +105,11 @@ class Fold(Linear):
             reach = tuple(slice(r.start, min(r.stop, n), r.step) for r, n in zip(reach, self.size, strict=True))
             total[(..., *reach)] += y[(..., *place)]
         return total
+
+    def depends(self, operands: Sequence[Operand], outs: Any) -> Any:
+        sizes = operands[0].shape[len(operands[0].shape) - len(self.size) :]
+        targets = Windows.of(sizes, self.strides, self.dilation).numpy(positions(outs.shape))
+        return [Pairs(targets.ravel(), np.arange(targets.size))]
 
     def transpose(self, ct: Any, operands: Sequence[Any], linear: Sequence[bool]) -> Sequence[Any]:
         shape = operands[0].shape
