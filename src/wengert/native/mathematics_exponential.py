@@ -25,12 +25,12 @@ class Exponential(Basic):
         r = self.fma(n, f.ln2[1], self.fma(n, f.ln2[0], x))
         if low is not None:
             r = self.add(r, low)
-        return exponent, r, self.mul(self.mul(r, r), self.polynomial(r, EXP[form or x.dtype]))
+        return exponent, r, self.mul(self.mul(r, r), self.polynomial(r, EXP[form or x.dtype], 0))
 
     def _reduced_sum(self, x: Any, low: Any = None, form: str | None = None) -> tuple[Any, Any]:
         """n as in `_reduced`, and exp(r) - 1."""
         exponent, r, _ = self._reduced(x, low, form)
-        return exponent, self.fma(self.mul(r, r), self.polynomial(r, EXP[form or x.dtype]), r)
+        return exponent, self.fma(self.mul(r, r), self.polynomial(r, EXP[form or x.dtype], 0), r)
 
     def _power_of_two(self, exponent: Any, dtype: str, less: int = 0) -> Any:
         """2**(n - less) from what `_reduced` returns, for normal results."""
