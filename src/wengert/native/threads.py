@@ -98,15 +98,31 @@ class Whole:
 
     def __init__(self, root: Block) -> None:
         self.own = cells_by_statement(root)
-        self.counts: dict[Cell, int] = {}
-        for cells in self.own.values():
-            for cell in cells:
-                self.counts[cell] = self.counts.get(cell, 0) + 1
+        users: dict[Cell, list[Any]] = {}
+        for s in root.statements:
+            for cell in self.own[id(s)]:
+                users.setdefault(cell, []).append(s)
+        self.shared = {cell for cell, all_of in users.items() if not all(begins(s, cell) for s in all_of)}
+        """Changing registers that carry something from one of the statements to another."""
 
     def division(self, loop: Loop) -> Division | None:
         """How to divide one of these loops, if it can be and is worth it."""
-        shared = {cell for cell in self.own[id(loop)] if self.counts[cell] > 1}
-        return divisible(loop, shared)
+        return divisible(loop, self.own[id(loop)] & self.shared)
+
+
+def begins(s: Any, cell: Cell) -> bool:
+    """Whether a statement sets a register before it reads it, in each of its blocks."""
+    if cell in parts(s):
+        return isinstance(s, Write)
+    for block in blocks(s):
+        first = next((t for t in block.statements if mentions(t, cell)), None)
+        if first is not None and not begins(first, cell):
+            return False
+    return True
+
+
+def mentions(s: Any, cell: Cell) -> bool:
+    return cell in parts(s) or any(mentions(t, cell) for block in blocks(s) for t in block.statements)
 
 
 def statements(block: Block) -> Iterator[Any]:
