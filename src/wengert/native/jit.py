@@ -43,11 +43,13 @@ class Jitted(entry.Native):  # type: ignore[misc]
     containers that are no plain ones, or arrays that are to be copied first.
     """
 
-    def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str], branches: int = 0) -> None:
+    def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str], branches: int = 0,
+                 threads: int | None = None) -> None:  # fmt: skip
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.static = tuple(static_argnames)
         self.branches = branches
+        self.threads = threads
         self._signature = inspect.signature(fn) if self.static else None
         self._known: dict[Any, Lowered | Tree] = {}
         self._chapters: list[Chapter] = []
@@ -144,7 +146,7 @@ class Jitted(entry.Native):  # type: ignore[misc]
             times: dict[str, float] = {}
             with Stopwatch(times, "trace"):
                 graph, captured, out = closed(fn, structure, types, labels)
-            found = Lowered.of(graph, out, times, captured)
+            found = Lowered.of(graph, out, times, captured, self.threads)
         form = Form(structure, tuple(labels), tuple(types), fixed, {name: getattr(settings, name) for name in SETTINGS})
         why = reason(form, [chapter.form for chapter in self._chapters])
         self._chapters.append(Chapter(form, why, here(), found))
@@ -220,7 +222,7 @@ class Jitted(entry.Native):  # type: ignore[misc]
         with self._adding:
             found = self._derived.get(key)
             if found is None:
-                found = self._derived[key] = Jitted(transform(self.fn), self.static, self.branches)
+                found = self._derived[key] = Jitted(transform(self.fn), self.static, self.branches, self.threads)
             return found
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
@@ -267,7 +269,7 @@ class Jitted(entry.Native):  # type: ignore[misc]
         found: Any = sys.modules.get(self.__module__)
         for name in getattr(self, "__qualname__", "").split("."):
             found = getattr(found, name, None)
-        return self.__qualname__ if found is self else (Jitted, (self.fn, self.static, self.branches))
+        return self.__qualname__ if found is self else (Jitted, (self.fn, self.static, self.branches, self.threads))
 
     def __copy__(self) -> Jitted:
         return self
@@ -317,8 +319,9 @@ def closed(
 
 
 def jit(
-    fn: Callable[..., Any] | None = None, *, static_argnames: str | Sequence[str] = (), branches: bool | int = False
-) -> Any:
+    fn: Callable[..., Any] | None = None, *, static_argnames: str | Sequence[str] = (), branches: bool | int = False,
+    threads: int | None = None,
+) -> Any:  # fmt: skip
     """`fn` compiled: traced once for each combination of argument types, optimised, and run as machine code.
 
     Parameters
@@ -329,6 +332,8 @@ def jit(
         trace follows the actual value, the other branch is traced when a call first takes it, and a call runs the
         compiled pieces one after the other. A number allows that many pieces (True: 200) for each combination of
         types; a function that needs more is evaluated without compiling, with a `BranchLimitWarning`.
+    threads : how many threads may work on large loops. By default `WENGERT_THREADS` of the environment, or as many as
+        there are processors that this process may run on. Results have the same bits for any number.
 
     Returns
     -------
@@ -351,7 +356,9 @@ def jit(
     np.float64(2.0)
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if threads is not None and threads < 1:
+        raise ValueError(f"jit: {threads} threads; there is at least 1")
     pieces = 200 if branches is True else int(branches)
     if fn is None:
-        return lambda f: Jitted(f, names, pieces)
-    return Jitted(fn, names, pieces)
+        return lambda f: Jitted(f, names, pieces, threads)
+    return Jitted(fn, names, pieces, threads)
