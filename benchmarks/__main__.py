@@ -28,6 +28,7 @@ WORKLOADS = (
     "brusselator",
     "bundle_adjustment",
     "physics",
+    "checkpointing",
     "calls",
     "rosenbrock_compiled",
     "first_compile",
