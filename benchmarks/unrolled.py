@@ -133,7 +133,7 @@ def torch_version(body: Body, rounds: int) -> Callable[[], Any]:
 
 VERSIONS = {"wengert": wengert_version, "JAX": jax_version, "CasADi": casadi_version, "torch.compile": torch_version}
 MODULES = {"JAX": "jax", "CasADi": "casadi", "torch.compile": "torch"}
-SHORTER = {"JAX": 2, "torch.compile": 100}
+SHORTER = {"JAX": 10, "torch.compile": 100}
 """By which part of the rounds a library is measured, so that a run takes minutes and not hours."""
 REPEATS = {"wengert": 3}
 
