@@ -132,6 +132,21 @@ def test_sides_and_gathers_are_chosen_by_cost() -> None:
     assert not wg.sparse_jacobian(lengths, mode="forward").plan(X).local
 
 
+def test_stencils_are_copies_of_unknowns() -> None:
+    """Five points of a grid with a border of zeros: one sweep of reverse mode, and only the diagonal varies."""
+
+    def residual(u: Any) -> Any:
+        f = np.pad(u, 1)
+        return f[2:, 1:-1] + f[:-2, 1:-1] + f[1:-1, 2:] + f[1:-1, :-2] - 4 * u - np.exp(u)
+
+    u = RNG.normal(size=(6, 5))
+    derivative = wg.sparse_jacobian(residual)
+    plan = derivative.plan(u)
+    assert plan.local and plan.count == 1
+    numpy.testing.assert_allclose(derivative(u).toarray(), wg.jacobian(residual)(u).reshape(30, 30), rtol=1e-12)
+    assert derivative(u).nnz == plan.pattern.nnz == 30 + 2 * (5 * 5 + 6 * 4)
+
+
 def test_many_colours_are_computed_in_blocks() -> None:
     """Every element of 40 depends on all others."""
     x = RNG.normal(size=40)
@@ -267,7 +282,7 @@ def test_plans_print() -> None:
     ]
     assert plan.blocks.count == plan.triangular.count == 12
     assert len(plan.graph.nodes) > 0
-    assert repr(plan) == "<SparsePlan: 12 x 12, 12 entries, 1 colours, mode column>"
+    assert repr(plan) == "<SparsePlan: 12 x 12, 12 entries, mode column, colours: 1>"
     assert plan.triangular.triangular and not plan.blocks.triangular
 
 

@@ -63,7 +63,8 @@ class Primitive:
 
     An operation whose parameters hold graphs sets `higher_order`. Its rules receive the transform to apply to
     those graphs, so that operations need not know transforms: `jvp(primals, tangents, jvp_graph)` returns
-    values and tangents, `batch(operands, axes, batch_graph)`, and in place of `vjp` a pair:
+    values and tangents, `batch(operands, axes, batch_graph)`, `depends(operands, outs, flow)`, which returns what
+    a method of `flow` (`transforms.sparsity.Walker`) gives, and in place of `vjp` a pair:
     `forward_pass(operands, needed, split_graph) -> outs, saved` and
     `backward_pass(cts, operands, saved, needed, vjp_graph) -> cts`. Passes ask it for
     `with_subgraphs(*graphs)`, the same operation on other graphs, and `prune(used, clean)`, the operation that

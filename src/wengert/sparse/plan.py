@@ -171,7 +171,7 @@ class SparsePlan:
 
     def __repr__(self) -> str:
         m, n = self.pattern.shape
-        return f"<SparsePlan: {m} x {n}, {self.pattern.nnz} entries, {self.count} colours, mode {self.mode}>"
+        return f"<SparsePlan: {m} x {n}, {self.pattern.nnz} entries, mode {self.mode}, colours: {self.count}>"
 
 
 def local_sweeps(graph: Graph, wanted: Sequence[bool], width: int) -> list[Sweeps]:

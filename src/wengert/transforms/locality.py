@@ -78,14 +78,17 @@ def _selection(node: Any, selected: dict[Var, Any]) -> Any:
     if not isinstance(primitive, Linear) or "rearranging" not in primitive.facts or "elementwise" in primitive.facts:
         return None
     linear = primitive.linear_operands(len(node.inputs))
-    if not all(a in selected if k in linear else isinstance(a, Const) for k, a in enumerate(node.inputs)):
+    if not all(isinstance(a, Const) or (k in linear and a in selected) for k, a in enumerate(node.inputs)):
+        return None
+    if all(isinstance(a, Const) for a in node.inputs):
         return None
     operands = [Operand(a.type, a.value if isinstance(a, Const) else None) for a in node.inputs]
     path = primitive.depends(operands, node.outputs[0].type)
     if not isinstance(path, Joint):
         return None
     index = np.ravel(path.index)
-    source = np.concatenate([np.zeros(0, int), *(selected[node.inputs[k]] for k in path.operands)])
+    given = [node.inputs[k] for k in path.operands]
+    source = np.concatenate([np.full(a.type.size, -1) if isinstance(a, Const) else selected[a] for a in given])
     return np.where(index < 0, -1, np.append(source, -1)[index])
 
 
