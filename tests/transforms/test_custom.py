@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy
@@ -393,6 +394,25 @@ def test_wrong_shapes_and_dtypes():
     h.defjvp(lambda p, t: (np.sin(p[0]), t[0] * np.cos(p[0]) * numpy.ones(3)))
     with pytest.raises(RuleDtypeError, match=r"tangent is f64\[3\], the result is f32\[3\]"):
         wg.grad(lambda x: np.sum(h(x)))(X.astype(numpy.float32))
+
+
+def test_reverse_mode_keeps_the_residuals_and_nothing_else():
+    step = wg.custom_vjp(lambda x: x + 1.0, check=False)
+    step.defvjp(lambda x: (x + 1.0, None), lambda _, ct: (ct,))
+
+    def chain(x):
+        for _ in range(50):
+            x = step(x)
+        return np.sum(x)
+
+    x = numpy.ones(100_000)
+    gradient = wg.grad(chain)
+    gradient(x)
+    tracemalloc.start()
+    gradient(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * x.nbytes
 
 
 def test_one_rule_per_argument():

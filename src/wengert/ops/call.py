@@ -6,7 +6,7 @@ compute again: each is a call, or a subclass of a few lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -128,6 +128,9 @@ class Call(ControlFlow):
             zeros_of(t) if ct is None else ct for ct, t, a in zip(cts, types, arriving, strict=True) if a
         ]  # fmt: skip
         return spread(bind(self.like(backward), *residuals, *given), needed)
+
+    def rereads(self, saved: Any) -> Collection[int]:
+        return {k for k in saved[2] if k is not None}
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None], batch_graph: Any) -> tuple[Any, Any]:
         graph, carried = batch_graph(self.body, [a is not None for a in axes], batch_size(operands, axes))

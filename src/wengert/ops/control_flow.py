@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,9 @@ class ControlFlow(Primitive, abstract=True):
 
     multiple = True
     higher_order = True
+
+    rereads: Callable[[Any], Collection[int]] | None = None
+    """`rereads(saved)`: positions of the operands that `backward_pass` reads; all, without it."""
 
     def needs(self, used: Flags) -> list[bool]:
         """Which operands the outputs in use depend on."""

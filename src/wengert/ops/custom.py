@@ -8,7 +8,7 @@ derivatives that are asked of the graph later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,6 +83,9 @@ class Custom(ControlFlow):
         kept, rest = saved
         return self.rule.back(kept, rest, cts, needed)
 
+    def rereads(self, saved: Any) -> Collection[int]:
+        return ()
+
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None], batch_graph: Any) -> tuple[Any, Any]:
         rule = self.rule.batched([a is not None for a in axes], batch_size(operands, axes))
         outs = bind(Custom(rule), *leading(operands, axes))
@@ -134,6 +137,9 @@ class CustomCall(Call):
     ) -> list[Any]:
         kept, rest = saved
         return self.rule.back(kept, rest, cts, needed)
+
+    def rereads(self, saved: Any) -> Collection[int]:
+        return ()
 
     def batch(self, operands: Sequence[Any], axes: Sequence[int | None], batch_graph: Any) -> tuple[Any, Any]:
         flags, size = [a is not None for a in axes], batch_size(operands, axes)

@@ -101,7 +101,7 @@ def backward(tensor: Tensor, gradient: Any = None, create_graph: bool = False, k
 def saved_values(node: Node, mask: int) -> list[tuple[int, Any]]:
     """What a node of a dynamic graph keeps, as pairs of position (operands, then output) and value."""
     if node.primitive.higher_order:
-        return list(enumerate(node.saved[0]))
+        return [(k, value) for k, value in enumerate(node.saved[0]) if value is not None]
     if node.rule is None:
         return []
     return list(zip(node.primitive.saves(mask, len(node.inputs)), node.saved, strict=True))

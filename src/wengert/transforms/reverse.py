@@ -211,6 +211,9 @@ class Record(Interpreter):
         types = tuple([type_of_value(value) for value in outs])
         code, offset = here(3) or (None, 0)
         rule = higher_order_pullback(primitive, needed)
+        if self.level and primitive.rereads is not None:  # define-by-run may differentiate again, from all operands
+            read = primitive.rereads(residuals)
+            values = tuple([value if k in read else None for k, value in enumerate(values)])
         node = Node(primitive, tuple(inputs), types, code, offset, next(counter), (values, residuals), rule)
         return self.outputs_of(node, outs, types)
 
