@@ -85,19 +85,28 @@ def assign(
     e.deliver(copies)
 
 
+def uniform(x: Array) -> bool:
+    """Whether an array is a number everywhere, and needs no memory."""
+    return isinstance(x, Map) and x.weight == 0 and x.sources == () and x.stage is None
+
+
 class Control:
     """Part of `Lowering`."""
 
-    def row(self: Any, x: Memory, k: Any) -> Array:
+    def row(self: Any, x: Array, k: Any) -> Array:
         """`x[k]` along the first axis."""
+        if not isinstance(x, Memory):
+            row = self.map(x.shape[1:], x.dtype, lambda index: x.at(self, [k, *index]), 0, None, ())
+            return self.settled(row, False)  # type: ignore[no-any-return]
         place = self.add(x.offset, self.mul(k, x.strides[0]))
         row = Memory(x.buffer, x.shape[1:], place, x.strides[1:], x.dense)
         size = known_size(row.shape)
         return self.elements(row) if size is not None and size <= SMALL else row
 
     def scan(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
-        consts, init, xs = primitive.parts(self.fix(operands))
-        xs = [x if isinstance(x, Memory) else self.in_memory(x) for x in xs]
+        given = iter(self.fix([x for x in operands if not uniform(x)]))
+        consts, init, xs = primitive.parts([x if uniform(x) else next(given) for x in operands])
+        xs = [x if isinstance(x, Memory) or uniform(x) else self.in_memory(x) for x in xs]
         n = len(init)
         variables = [Variable(self, t, x) for t, x in zip(types, init, strict=False)]
         stacks = [self.new(self.extents(t.shape), t.dtype) for t in types[n:]]
@@ -131,6 +140,8 @@ class Control:
         variables = [Variable(self, t, x) for t, x in zip(types, init, strict=False)]
         kept = [ArrayType(t.shape[1:], t.dtype) for t in types[n + 1 :]]
         records = [self.buffer("record", t.dtype, 0) for t in kept]
+        same = list(range(len(kept)))
+        """Which record holds the values of each: two that are always the same need one."""
         steps = self.cell("i64", 0)
 
         def test() -> Any:
@@ -141,8 +152,13 @@ class Control:
             outs = self.graph(primitive.body, [*consts, *[v.read() for v in variables]])
             done = self.read(steps)
             count = self.add(done, 1)
-            rows = []
-            for record, t, out in zip(records, kept, outs[n:], strict=True):
+            rows: list[tuple[Array, Memory]] = []
+            first: dict[Any, int] = {}
+            for k, (record, t, out) in enumerate(zip(records, kept, outs[n:], strict=True)):
+                key = (tuple(out.items), t) if isinstance(out, Elements) else id(out)
+                same[k] = first.setdefault(key, k)
+                if same[k] != k:
+                    continue
                 shape = self.extents(t.shape)
                 size = size_of(self, shape)
                 self.grow(record, self.mul(count, size))
@@ -161,7 +177,7 @@ class Control:
         return [
             *values,
             alive,
-            *[self.whole(r, (length, *self.extents(t.shape))) for r, t in zip(records, kept, strict=True)],
+            *[self.whole(records[k], (length, *self.extents(t.shape))) for k, t in zip(same, kept, strict=True)],
         ]
 
     def switch(self: Any, primitive: Any, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,8 +98,8 @@ class Nests:
         """Whether a value depends on a stage that is not computed."""
         return bool(self.waiting([value]))
 
-    def waiting(self: Any, values: Iterable[Array]) -> set[Stage]:
-        """The stages nearest to some values that are not computed."""
+    def waiting(self: Any, values: Iterable[Array], among: Collection[Stage] | None = None) -> set[Stage]:
+        """The stages nearest to some values that are not computed; only those of a collection, if one is given."""
         found: set[Stage] = set()
         seen: set[int] = set()
         left = list(values)
@@ -111,13 +111,17 @@ class Nests:
             if isinstance(value, Map) and value.stage is not None:
                 value = value.stage
             if isinstance(value, Stage):
-                if value.ready is None:
-                    if value.inline:
-                        left.append(value.source)  # type: ignore[attr-defined]
-                        if isinstance(value.source, Map):  # type: ignore[attr-defined]
-                            left += self.sources(value.source)  # type: ignore[attr-defined]
-                    else:
-                        found.add(value)
+                if value.ready is not None:
+                    continue
+                if not value.inline and (among is None or value in among):
+                    found.add(value)
+                    continue
+                left += value.after
+                source = getattr(value, "source", None)
+                if isinstance(source, Map) and source.stage is value:
+                    left += self.sources(source)
+                elif source is not None:
+                    left.append(source)
             elif isinstance(value, Map):
                 left += self.sources(value)
         return found
@@ -180,7 +184,7 @@ class Nests:
         while True:
             needed = self.waiting(values)
             stages, facts = self._chosen(needed)
-            plan = Plan(stages, facts, needed | self.waiting(self._alive()))
+            plan = Plan(stages, facts, needed | self.waiting(self._alive(), facts))
             repeated = again(plan)
             if not repeated:
                 break

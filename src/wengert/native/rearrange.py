@@ -41,17 +41,20 @@ class Rearranging:
         """An index under one shape as the index of the same element under another."""
         kept = [(i, n) for i, n in zip(index, new, strict=True) if not (isinstance(n, int) and n == 1)]
         wanted = [n for n in old if not (isinstance(n, int) and n == 1)]
-        if len(kept) == len(wanted) and all(n is m or n == m for (_, n), m in zip(kept, wanted, strict=True)):
-            found = [i for i, _ in kept]
-        else:
+        found = []
+        for mine, theirs in common_blocks([n for _, n in kept], wanted):
+            inside = kept[mine]
+            if len(inside) == len(wanted[theirs]) == 1:
+                found.append(inside[0][0])
+                continue
             place: Any = 0
-            for i, n in kept:
+            for i, n in inside:
                 place = self.add(self.mul(place, n), i)
-            found = []
-            for n in reversed(wanted):
-                found.append(self.rest(place, n) if len(found) < len(wanted) - 1 else place)
+            block = []
+            for n in reversed(wanted[theirs]):
+                block.append(self.rest(place, n) if len(block) < len(wanted[theirs]) - 1 else place)
                 place = self.quotient(place, n)
-            found.reverse()
+            found += reversed(block)
         given = iter(found)
         return [0 if isinstance(n, int) and n == 1 else next(given) for n in old]
 
@@ -215,6 +218,32 @@ class Rearranging:
         fine = self.both(self.ge(wrapped, 0), self.lt(wrapped, extent))
         self.check(fine, lambda details: out_of_bounds(details, axis, shown, source), index, extent)
         return wrapped
+
+
+def common_blocks(new: Sequence[Any], old: Sequence[Any]) -> list[tuple[slice, slice]]:
+    """The finest cut of two shapes of one size into blocks of axes, of which each pair has one size as well."""
+    blocks = []
+    i = k = 0
+    while i < len(new) or k < len(old):
+        start, other = i, k
+        mine, theirs = new[i : i + 1], old[k : k + 1]
+        i, k = i + len(mine), k + len(theirs)
+        while not (len(mine) == len(theirs) == 1 and (mine[0] is theirs[0] or mine[0] == theirs[0])):
+            a, b = known_size(mine), known_size(theirs)
+            if a is None or b is None:  # a length that only the run knows: the rest in one block
+                i, k = len(new), len(old)
+                break
+            if a == b:
+                break
+            if (a < b and i < len(new)) or k == len(old):
+                mine, i = new[start : i + 1], i + 1
+            else:
+                theirs, k = old[other : k + 1], k + 1
+            if i > len(new) or k > len(old):
+                i, k = len(new), len(old)
+                break
+        blocks.append((slice(start, i), slice(other, k)))
+    return blocks
 
 
 def out_of_bounds(details: Sequence[int], axis: int, shown: Any, source: Any) -> Exception:
