@@ -345,5 +345,5 @@ class Tree:
         lines = dict.fromkeys(str(piece.source) for piece in self.pieces if piece.source is not None)
         split = f", split at {', '.join(lines)}" if lines else ""
         together = ", now one program" if self.straight is not None and self.count > 1 else ""
-        text = f"{self.count} pieces{split}{together}"
+        text = f"{self.count} piece{'' if self.count == 1 else 's'}{split}{together}"
         return f"evaluated without compiling, because it {self.given_up}" if self.given_up is not None else text
