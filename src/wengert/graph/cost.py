@@ -56,7 +56,10 @@ class Work(NamedTuple):
 
 def elements(type: Any) -> int:
     """Number of elements; an extent that only the run knows counts once."""
-    return prod(1 if isinstance(n, Dim) else int(n) for n in type.shape)
+    try:
+        return prod(type.shape)
+    except TypeError:
+        return prod(1 if isinstance(n, Dim) else int(n) for n in type.shape)
 
 
 def held(type: Any) -> int:

@@ -66,7 +66,9 @@ def _simulate(graph: Graph) -> Live:
     moments = []
     now = peak = work = 0
     at = -1
-    best: dict[Var, int] = {}
+    ends: dict[Var, int] = {}
+    """At which node the memory of a value is given back."""
+    begins: dict[Var, int] = {}
     for k, (node, dead) in enumerate(zip(graph.nodes, last_uses(graph), strict=True)):
         outs = node.outputs or ()
         target = over.get(node)
@@ -75,6 +77,7 @@ def _simulate(graph: Graph) -> Live:
             owner = target if target is not None else _shared(node, out, base, layouts)
             if owner is None:
                 sizes[out] = alive[out] = footprint(out)
+                begins[out] = k
                 now += alive[out]
                 members[out] = 1
             else:
@@ -85,7 +88,6 @@ def _simulate(graph: Graph) -> Live:
                     members[owner] += 1
         if now + extra > peak:
             peak, at, work = now + extra, k, extra
-            best = dict(alive)
         during = now + extra
         for var in dead:
             layouts.pop(var, None)
@@ -94,8 +96,11 @@ def _simulate(graph: Graph) -> Live:
                 members[owner] -= 1
                 if not members[owner]:
                     now -= alive.pop(owner)
+                    ends[owner] = k
         moments.append(Moment(node, during, now))
-    held_then = tuple(sorted(best.items(), key=lambda item: -item[1]))
+    never = len(graph.nodes)
+    then = [(var, sizes[var]) for var, begin in begins.items() if begin <= at <= ends.get(var, never)]
+    held_then = tuple(sorted(then, key=lambda item: -item[1]))
     return Live(tuple(moments), peak, at, sizes, held_then, work)
 
 

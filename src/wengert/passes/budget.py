@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import BackwardError, ConcretizationError, MemoryBudgetError
-from ..graph.cost import graph_work, size_text
+from ..graph.cost import size_text
 from ..graph.graph import Graph
 from ..graph.interpreter import is_traced, type_of_value
 from ..graph.live import live
@@ -71,7 +71,6 @@ class Planner:
         """A gradient graph within the budget, its loops left as they are."""
         if self.fits(graph):
             return graph
-        found = []
         cheaper = rematerialise(graph)
         if cheaper is not graph and self.fits(cheaper):
             return cheaper
@@ -82,9 +81,8 @@ class Planner:
                 made, peak = chain_within(start, self.budget, stages)
                 self.fits(start, peak)
                 if made is not None:
-                    found.append(made)
-                    break
-        return min(found, key=lambda g: graph_work(g).seconds, default=None)
+                    return made
+        return None
 
 
 def within_budget(graph: Graph, budget: int, name: str) -> Graph:
