@@ -155,11 +155,11 @@ def series(effort: Effort) -> Report:
 
 
 def laplacians(effort: Effort) -> Report:
-    """The forward Laplacian beside Hessian-vector products with every unit vector."""
+    """The forward Laplacian and the Hessian diagonal beside Hessian-vector products with every unit vector."""
     report = Report(
-        "Laplacian of a tanh network, R^64 -> R",
-        "`wg.laplacian` is one forward pass; the other way is the sum of v.Hv over the unit vectors, batched.",
-        ("points", "way", "laplacian µs", "Hessian products µs", "ratio"),
+        "Laplacian and Hessian diagonal of a tanh network, R^64 -> R",
+        "Beside v.Hv for all unit vectors v, batched, forward mode over reverse mode. A ratio is that to the products.",
+        ("points", "way", "laplacian µs", "ratio", "diagonal µs", "ratio", "Hessian products µs"),
     )
     weights = [RNG.normal(size=(64, 64)) / 8 for _ in range(3)]
 
@@ -169,21 +169,30 @@ def laplacians(effort: Effort) -> Report:
         return wnp.sum(x * x)
 
     def by_products(x: Any) -> Any:
-        return wnp.sum(wg.vmap(lambda v: wg.hvp(f, (x,), (v,)) @ v)(numpy.eye(64)))
+        return wg.vmap(lambda v: wg.hvp(f, (x,), (v,)) @ v)(numpy.eye(64))
 
     for count in (1, 64):
         x = RNG.normal(size=(count, 64)) if count > 1 else RNG.normal(size=64)
-        ours, theirs = wg.laplacian(f), by_products
-        if count > 1:
-            ours, theirs = wg.vmap(ours), wg.vmap(theirs)
-        for style, wrap in (("eager", lambda g: g), ("compiled", wg.jit)):
-            a, b = wrap(ours), wrap(theirs)
-            numpy.testing.assert_allclose(a(x), b(x), rtol=1e-9, atol=1e-11)
-            times = race({"a": lambda a=a, x=x: a(x), "b": lambda b=b, x=x: b(x)}, effort)
-            cost = times["a"].least / times["b"].least
-            report.add(str(count), style, micro(times["a"].least), micro(times["b"].least), figures(cost))
+        ways = {"laplacian": wg.laplacian(f), "diagonal": wg.hessian_diagonal(f), "products": by_products}
+        for style in ("eager", "compiled"):
+            runs = {name: wg.vmap(g) if count > 1 else g for name, g in ways.items()}
             if style == "compiled":
-                report.targets.append(Target(f"{count} points, {style}: at most half", cost, 0.5, "of the products"))
+                runs = {name: wg.jit(g) for name, g in runs.items()}
+            exact = runs["products"](x)
+            numpy.testing.assert_allclose(runs["diagonal"](x), exact, rtol=1e-8, atol=1e-10)
+            numpy.testing.assert_allclose(runs["laplacian"](x), numpy.sum(exact, -1), rtol=1e-8, atol=1e-10)
+            times = race({name: lambda g=g, x=x: g(x) for name, g in runs.items()}, effort)
+            least = {name: time.least for name, time in times.items()}
+            cells = [
+                text
+                for name in ("laplacian", "diagonal")
+                for text in (micro(least[name]), ratio(least[name], least["products"]))
+            ]
+            report.add(str(count), style, *cells, micro(least["products"]))
+            if style == "compiled":
+                for name in ("laplacian", "diagonal"):
+                    text = f"{name}, {count} points, compiled: at most half of the products"
+                    report.targets.append(Target(text, least[name] / least["products"], 0.5, "of them"))
     return report
 
 

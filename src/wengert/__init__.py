@@ -28,11 +28,12 @@ from .transforms.custom_surrogate import gradient_reversal, straight_through
 from .transforms.define_by_run import backward as _backward
 from .transforms.define_by_run import constant, variable
 from .transforms.define_by_run import graph_of as graph
+from .transforms.diagonal import hessian_diagonal
 from .transforms.forward import jvp
 from .transforms.grad import grad, value_and_grad, vjp
 from .transforms.jacobian import hessian, hvp, jacobian
 from .transforms.jet import jet
-from .transforms.laplacian import hessian_diagonal, laplacian
+from .transforms.laplacian import laplacian
 from .transforms.linearize import linear_transpose, linearize
 from .transforms.trace import call as _call
 from .transforms.trace import trace

@@ -57,6 +57,17 @@ def test_every_operation_agrees_with_forward_mode_twice(name):
             np.testing.assert_allclose(mine, uu + vv, rtol=1e-8, atol=1e-9 * scale)
             np.testing.assert_allclose(own[..., 0], uu, rtol=1e-8, atol=1e-9 * scale)
             np.testing.assert_allclose(own[..., 1], vv, rtol=1e-8, atol=1e-9 * scale)
+        if not found:
+            continue
+        weights = [np.random.default_rng(k).normal(size=np.shape(uu)) for k, uu in enumerate(seconds[0])]
+
+        def number(z, plane=plane, weights=weights):
+            parts = [np.sum(np.real(o) * w) for o, w in zip(plane(z), weights, strict=True)]
+            return sum(parts[1:], parts[0])
+
+        expected = [sum(np.sum(np.real(o) * w) for o, w in zip(s, weights, strict=True)) for s in seconds]
+        scale = max(1.0, *(abs(e) for e in expected))
+        np.testing.assert_allclose(wg.hessian_diagonal(number)(origin), expected, rtol=1e-7, atol=1e-8 * scale)
 
 
 def orbitals(p):
@@ -159,8 +170,11 @@ def test_it_does_half_the_work_of_nested_products_with_unit_vectors():
         return np.sum(columns(np.eye(64)))
 
     x = RNG.normal(size=64)
-    np.testing.assert_allclose(wg.laplacian(network)(x), by_products(x), rtol=1e-10)
-    assert work(wg.laplacian(network), x) <= 0.6 * work(by_products, x)
+    each = wg.vmap(lambda v: wg.hvp(network, (x,), (v,)) @ v)(np.eye(64))
+    np.testing.assert_allclose(wg.laplacian(network)(x), np.sum(each), rtol=1e-10)
+    np.testing.assert_allclose(wg.hessian_diagonal(network)(x), each, rtol=1e-9, atol=1e-12)
+    assert work(wg.laplacian(network), x) <= 0.5 * work(by_products, x)
+    assert work(wg.hessian_diagonal(network), x) <= 0.5 * work(by_products, x)
 
 
 @pytest.mark.parametrize("transform", [wg.laplacian, wg.hessian_diagonal])

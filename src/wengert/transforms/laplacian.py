@@ -1,4 +1,4 @@
-"""Laplacians and Hessian diagonals by a forward pass of their own.
+"""Laplacians by a forward pass of their own.
 
 The forward Laplacian carries, for every value v, its gradient in all inputs and its Laplacian: along y = f(v),
 
@@ -24,14 +24,13 @@ from ..graph.trees import flatten, unflatten
 from ..ops.control_flow import ControlFlow
 from ..ops.families import Elementwise, match, shape_of, vocabulary
 from ..ops.reduce import sum_axes
-from ..ops.shape import concatenate, move_axis, reshape, zeros_like
+from ..ops.shape import concatenate, reshape, zeros_like
 from .complaints import explain
 from .forward import Forward, jvp_rule, scalar, split
-from .jacobian import basis, chosen, cut
-from .jet import jet
+from .jacobian import basis, chosen
 from .packed import Packed
 from .power_series import constant_slopes, plus
-from .vmap import Batch, batched_value, vmap
+from .vmap import Batch, batched_value
 
 
 class Slopes(NamedTuple):
@@ -241,48 +240,5 @@ def laplacian(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Calla
             zeros_like(value) if slopes is None or slopes.second is None else slopes.second for value, slopes in found
         ]
         return unflatten(out_structure, [scalar(vocabulary.settle(r)) for r in results])
-
-    return wrapped
-
-
-def hessian_diagonal(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns the second derivatives of `fn` in every element of an argument, without the mixed ones.
-
-    Parameters
-    ----------
-    fn : of real arrays in any containers; any number of outputs.
-    argnums : which positional argument, or a sequence of such.
-
-    Returns
-    -------
-    A function whose result has the containers of the output, each leaf replaced by the containers of the argument,
-    each leaf of shape (*output shape, *input shape), as that of `jacobian`. For a scalar function those are the
-    containers and shapes of the argument itself.
-
-    One batched forward pass on series of second order, along every unit vector.
-
-    Raises
-    ------
-    IntegerInputError, DtypeError : a leaf of the argument is not real floating point.
-
-    Example
-    -------
-    >>> import wengert as wg, wengert.numpy as np
-    >>> wg.hessian_diagonal(lambda x: np.sum(x**3) + x[0] * x[1])(np.array([1.0, 2.0]))
-    array([ 6., 12.])
-    """
-
-    @functools.wraps(fn)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        of, leaves, structure = chosen(fn, argnums, args, kwargs, "hessian_diagonal")
-        types = real_inputs(leaves, "hessian_diagonal")
-
-        def second(*directions: Any) -> Any:
-            out, series = jet(of, leaves, [[v, None] for v in directions])
-            return unflatten(flatten(out)[1], [own[1] for own in flatten(out)[1].flatten_up_to(series)])
-
-        columns, out_structure = flatten(vmap(second)(*basis(types)))
-        table = [cut(move_axis(c, 0, len(shape_of(c)) - 1), shape_of(c)[1:], types) for c in columns]
-        return unflatten(out_structure, [unflatten(structure, row) for row in table])
 
     return wrapped
