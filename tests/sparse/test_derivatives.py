@@ -170,6 +170,8 @@ def test_containers_arguments_and_dtypes() -> None:
     both = wg.sparse_jacobian(fn, argnums=(0, 1))(2.0, p, 3, shift=X[6:10]).toarray()
     numpy.testing.assert_allclose(both[:, 1:], expected, rtol=1e-12)
     numpy.testing.assert_allclose(both[:, 0], numpy.concatenate([[0, 0], X[2:6] ** 3]), rtol=1e-12)
+    swapped = wg.sparse_jacobian(chain)(X.astype(X.dtype.newbyteorder()))
+    numpy.testing.assert_array_equal(swapped.toarray(), wg.sparse_jacobian(chain)(X).toarray())
     single = wg.sparse_jacobian(chain)(X.astype(numpy.float32))
     assert single.dtype == numpy.float32
     z = X + 1j * X[::-1]

@@ -63,7 +63,7 @@ class SparseDerivative:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, structure = flatten((args, kwargs))
         quick: Any = None
-        if all(leaf.__class__ is np.ndarray for leaf in leaves):
+        if all(leaf.__class__ is np.ndarray and leaf.dtype.isnative for leaf in leaves):
             quick = (structure, settings.strong_zero, settings.degenerate, *((x.shape, x.dtype) for x in leaves))
             if quick in self._quick:  # checked before
                 return self._quick[quick].matrix(leaves)
@@ -141,6 +141,7 @@ def flat_call(
             leaves[k] = None
         else:
             t = type_of(leaf)
+            t = t._replace(dtype=t.dtype.newbyteorder("="))
             types.append(t._replace(weak=False) if wanted[k] else t)
             leaves[k] = np.asarray(leaf, t.dtype) if wanted[k] or not t.weak else leaf
     return Call(leaves, structure, types, wanted, argument_names(fn, args, kwargs))
