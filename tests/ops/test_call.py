@@ -121,6 +121,20 @@ def test_inlining():
     assert [node.primitive.name for node in optimize(graph, check=wg.verify).nodes] == ["call_kept_for_tests"] * 2
 
 
+def test_compiled_programs_hold_no_calls_of_custom_functions():
+    f = wg.custom_jvp(softness)
+    f.defjvp(lambda p, t: wg.jvp(softness, p, t))
+    compiled = wg.jit(lambda x: f(x) * np.exp(x))
+    lowered = compiled.lower(X)
+    assert "custom_call" in {node.primitive.name for node in lowered.traced.nodes}
+    assert [node.primitive.name for node in lowered.graph.nodes].count("exp") == 1  # shared with the function
+    numpy.testing.assert_allclose(compiled(X), softness(X) * np.exp(X), 1e-12)
+    assert "custom_call" in {node.primitive.name for node in optimize(lowered.traced).nodes}
+    numpy.testing.assert_allclose(
+        wg.grad(lambda x: np.sum(compiled(x)))(X), wg.grad(lambda x: np.sum(softness(x) * np.exp(x)))(X)
+    )
+
+
 def test_python_numbers_keep_their_dtypes():
     """A Python number does not raise float32, before and after inlining, and where the body expects float64 it is."""
     scale = called(lambda x, s: x * s, X.astype(numpy.float32), 2.0)

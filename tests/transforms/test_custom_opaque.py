@@ -251,6 +251,11 @@ def test_another_result_than_declared(use):
             use(lambda x, f=f: f(x)[0] if "sin" in repr(f) else f(x))(X)
 
 
+def test_a_result_that_is_no_type():
+    with pytest.raises(OpaqueResultError, match="result= of dot is 'scalar', which is no array of numbers"):
+        wg.jit(wg.opaque(numpy.dot, result="scalar"))(X, X)
+
+
 def test_c_functions_that_do_not_fit():
     found = ctypes.CDLL(ctypes.util.find_library("m"))
     with pytest.raises(OpaqueCallError, match="does not say what it takes"):

@@ -117,7 +117,12 @@ class Code:
         if callable(given) and not isinstance(given, (ArrayType, np.generic)):
             given = given(*types)
         leaves, self.structure = flatten(sealed(given, ArrayType, _Leaf))
-        return [x.type if isinstance(x, _Leaf) else type_of(x)._replace(weak=False) for x in leaves]
+        found = [x.type if isinstance(x, _Leaf) else type_of(x)._replace(weak=False) for x in leaves]
+        if not all(t.dtype.kind in "biufc" for t in found):
+            raise OpaqueResultError(
+                f"result= of {self.label} is {given!r}, which is no array of numbers", UNKNOWN, self.line
+            )
+        return found
 
     def dtypes(self, types: Sequence[ArrayType]) -> list[np.dtype[Any]]:
         """The dtypes of elementwise results: the C function's, the ufunc's, or else the common inexact one."""

@@ -34,8 +34,11 @@ PIPELINE: tuple[Pass, ...] = (
 )
 """The default order, from left to right."""
 
-NATIVE: tuple[Pass, ...] = (*PIPELINE, outline)
-"""The order for compiling: at the end, long graphs become parts that are compiled one by one."""
+NATIVE: tuple[Pass, ...] = (
+    *(functools.partial(inline, final=True) if change is inline else change for change in PIPELINE),
+    outline,
+)
+"""The order for compiling: derivatives are settled; at the end, long graphs become parts, compiled one by one."""
 
 RULES: tuple[Callable[..., Graph], ...] = (strength, products, simplify)
 """Passes made of rules, which take `allow`."""
