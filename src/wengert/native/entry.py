@@ -181,11 +181,12 @@ def outside() -> list[int]:
 def native() -> int:
     """The address of the vectorcall, compiled when first needed."""
     text = Path(__file__).with_suffix(".ll").read_text()
-    key = digest_of_text(text)
-    kept = cache.load(key)
+    key = digest_of_text(text) if cache.folder() is not None else None
+    kept = cache.load(key) if key is not None else None
     if kept is None:
         kept = Compiled(llvm().compile(text, quickly=True))
-        cache.store(key, kept)
+        if key is not None:
+            cache.store(key, kept)
     code = Code(kept.code)
     table = outside()
     room = (ctypes.c_int64 * len(table)).from_address(code.table)
