@@ -396,6 +396,12 @@ def test_another_environment_finds_nothing(place, monkeypatch):
     digest.environment.cache_clear()
 
 
+def test_what_cannot_be_told_of_an_installation(tmp_path):
+    assert digest.version("no-such-package-anywhere") == ""
+    assert digest.version("numpy") == numpy.__version__
+    assert digest.files(tmp_path / "archive.zip") == []
+
+
 def test_processor_elsewhere():
     def fails():
         raise OSError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -156,16 +157,24 @@ def environment() -> bytes:
     """All that bears on machine code apart from the program: versions, this package's files, the processor."""
     facts = [
         sys.version, sys.implementation.cache_tag, platform.system(), np.__version__,
-        importlib.metadata.version("llvmlite"), files(Path(PACKAGE)), processor(),
+        version("wengert"), version("llvmlite"), files(Path(PACKAGE)), processor(),
     ]  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).digest()
+
+
+def version(package: str) -> str:
+    """That of an installed package; nothing for one that lies about without being installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def files(folder: Path) -> list[tuple[str, int, int]]:
     """Names, sizes and times of the files that make programs, so that a changed compiler finds nothing old."""
     found = []
     for part in ("", "graph", "ops", "passes", "native", "transforms", "numpy"):
-        with os.scandir(folder / part) as entries:
+        with contextlib.suppress(OSError), os.scandir(folder / part) as entries:  # in an archive there are no files
             found += [
                 (f"{part}/{entry.name}", (stat := entry.stat()).st_size, stat.st_mtime_ns)
                 for entry in entries
