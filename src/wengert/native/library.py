@@ -56,6 +56,10 @@ def openblas() -> Any:
     return None
 
 
+LOOPED_VECTOR = {"right": 512, "left": 2048}
+"""The same for a matrix and a vector on that side. Rows times a vector are sums in order, which takes time."""
+
+
 class Library:
     """Part of `Lowering`."""
 
@@ -87,7 +91,8 @@ class Library:
 
             return self.elements(Map(shape, out.dtype, element))  # type: ignore[no-any-return]
         target: Memory = self.new(shape, out.dtype)
-        if name not in ("f64", "f32") or (work is not None and work <= LOOPED):
+        looped = LOOPED_VECTOR["right"] if y.ndim == 1 else LOOPED_VECTOR["left"] if x.ndim == 1 else LOOPED
+        if name not in ("f64", "f32") or (work is not None and work <= looped):
             with self.nest(shape) as index:
                 cell = self.cell(name, 0)
                 with self.loop(inner) as k:
@@ -124,6 +129,21 @@ class Library:
         for buffer in (x.buffer, y.buffer, target.buffer):
             self.touch(buffer)
         one: Any = lambda v: self.select(self.gt(v, 1), v, 1) if isinstance(v, Value) else max(v, 1)
+        kind = "d" if target.dtype == np.float64 else "s"
+        if y.ndim == 1 or x.ndim == 1:  # gemm takes twice as long for a vector
+            plain, step, rows, columns = (x_plain, x_step, m, k) if y.ndim == 1 else (not y_plain, y_step, n, k)
+            matrix, vector = ((x.buffer, x_place), (y.buffer, y_place))[:: 1 if y.ndim == 1 else -1]
+            first, second = (columns, rows) if plain else (rows, columns)
+            self.block.statements.append(Call(kind + "gemv", [
+                ("letter", "T" if plain else "N"),
+                ("integer", self.lift(first, "i64")), ("integer", self.lift(second, "i64")),
+                ("real", 1.0), ("pointer", matrix[0], self.lift(matrix[1], "i64")),
+                ("integer", self.lift(one(step), "i64")),
+                ("pointer", vector[0], self.lift(vector[1], "i64")), ("integer", self.lift(1, "i64")),
+                ("real", 0.0), ("pointer", target.buffer, self.lift(z_place, "i64")),
+                ("integer", self.lift(1, "i64")),
+            ]))  # fmt: skip
+            return
         arguments = [
             ("letter", "N" if y_plain else "T"), ("letter", "N" if x_plain else "T"),
             ("integer", self.lift(n, "i64")), ("integer", self.lift(m, "i64")), ("integer", self.lift(k, "i64")),
@@ -131,8 +151,7 @@ class Library:
             ("pointer", x.buffer, self.lift(x_place, "i64")), ("integer", self.lift(one(x_step), "i64")),
             ("real", 0.0), ("pointer", target.buffer, self.lift(z_place, "i64")), ("integer", self.lift(one(n), "i64")),
         ]  # fmt: skip
-        name = "dgemm" if target.dtype == np.float64 else "sgemm"
-        self.block.statements.append(Call(name, arguments))
+        self.block.statements.append(Call(kind + "gemm", arguments))
 
     def call_back(self: Any, node: Node, operands: Sequence[Array], types: Sequence[ArrayType]) -> list[Array]:
         """An operation without native code: Python computes it, from memory to memory."""
