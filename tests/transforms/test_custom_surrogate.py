@@ -9,7 +9,7 @@ import wengert as wg
 import wengert.numpy as np
 from wengert.errors import RuleShapeError, RuleStructureError
 
-X = numpy.array([-2.0, -0.4, 0.3, 1.0, 1.7])
+X = numpy.array([-2.0, -0.4, 0.0, 1.0, 1.7])
 S = 1 / (1 + numpy.exp(-X))
 SLOPES = {"identity": numpy.ones(5), "clipped": numpy.array([0, 1, 1, 1, 0.0]), "sigmoid": S * (1 - S)}
 

@@ -11,7 +11,7 @@ from ..graph.trees import flatten, tree_map, unflatten
 from ..ops.arithmetic import absolute, multiply, negative
 from ..ops.compare import where
 from ..ops.cut import stop_gradient
-from ..ops.exponential import exp
+from ..ops.exponential import sigmoid
 from ..ops.families import vocabulary
 from .custom import CustomFunction
 from .forward import jvp
@@ -24,12 +24,6 @@ def identity(x: Any) -> Any:
 def clipped(x: Any) -> Any:
     """x where |x| <= 1, constant outside."""
     return where(vocabulary.less(1, absolute(x)), stop_gradient(x), x)
-
-
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), without overflow: its derivative is that of exp(-|x|) on either side."""
-    small = exp(negative(absolute(x)))
-    return where(vocabulary.less(x, 0), small / (1 + small), 1 / (1 + small))
 
 
 SURROGATES: dict[str, Callable[[Any], Any]] = {"identity": identity, "clipped": clipped, "sigmoid": sigmoid}
@@ -65,8 +59,8 @@ def straight_through(
     >>> wg.value_and_grad(lambda x: quantize(x) ** 2)(1.4)
     (np.float64(1.0), np.float64(2.0))
     >>> step = wg.straight_through(lambda x: np.where(x > 0, 1.0, 0.0), "sigmoid")
-    >>> wg.value_and_grad(step)(0.0)
-    (np.float64(0.0), np.float64(0.25))
+    >>> wg.grad(step)(0.0)
+    np.float64(0.25)
     """
     if isinstance(surrogate, str):
         if surrogate not in SURROGATES:
