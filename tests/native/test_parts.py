@@ -154,7 +154,7 @@ def test_loops_in_each_round() -> None:
 def test_parts_inside_native_loops() -> None:
     def step(x: Any, row: Any) -> Any:
         for _ in range(50):
-            x = np.sin(x) + np.cos(x) * 0.5
+            x = x * 0.5 + 0.3 * np.sqrt(1 + x * x)
         return x + row, np.sum(x)
 
     def f(x: Any, rows: Any) -> Any:
@@ -166,16 +166,16 @@ def test_parts_inside_native_loops() -> None:
 
 
 def test_straight_code_in_pieces() -> None:
-    order = RNG.integers(0, 5, 900)
-    functions = (np.sin, np.cos, np.tanh, np.arctan, lambda x: 1 / (2 + x * x))
+    order = RNG.integers(0, 5, 500)
+    functions = (np.square, np.abs, np.sqrt, lambda x: x + 0.5, lambda x: 1 / (2 + x * x))
 
     def f(x: Any) -> Any:
         y = x
         for k in order:
-            x, y = functions[k](x) + 0.3 * y, x
+            x, y = functions[k](x) * 0.5 + 0.3 * y + 0.1 * x, x
         return x
 
-    lowered = agree(f, numpy.array([0.2, 0.4]))
+    lowered = agree(f, numpy.array([1.2, 0.4]))
     assert lowered.llvm.count("define internal") > 3
 
 
@@ -207,3 +207,20 @@ def test_many_threads_call_it_at_once() -> None:
             for (value, slope), (v, s) in zip(pool.map(lambda x: compiled(x, 0.5), inputs), expected, strict=True):
                 assert value == v
                 numpy.testing.assert_array_equal(slope, s)
+
+
+def test_large_loops_in_parts_are_divided_among_threads() -> None:
+    x = RNG.normal(size=200_000)
+
+    def f(x: Any) -> Any:
+        for _ in range(60):
+            x = np.sin(x) * 0.7 + np.cos(x)
+            x = x / (1 + np.abs(x))
+        return x
+
+    one, two = wg.jit(f, threads=1), wg.jit(f, threads=2)
+    numpy.testing.assert_array_equal(one(x), two(x))
+    text = two.lower(x).llvm
+    assert "@part0(" in text
+    assert ".steps(" in text
+    numpy.testing.assert_allclose(two(x), f(x), rtol=1e-12)

@@ -419,6 +419,7 @@ class Emitter:
         if s.function not in self.written:
             self.written[s.function] = ""  # in its place before the functions that it calls
             emitter = Emitter(s.function.lowering, s.function.pointers, 0, self)
+            emitter.whole = Whole(s.function.lowering.root)
             self.written[s.function] = emitter.function(s.function.name)
         n = self.fresh("R")
         count = len(s.rows)
