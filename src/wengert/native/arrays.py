@@ -99,8 +99,8 @@ class Elements(Array):
         if isinstance(place, int):
             return self.items[place]
         if e.probe is not None:
-            return e.probe.vary(e, self, place)  # type: ignore[no-any-return]
-        return e.in_memory(self).at(e, index)  # type: ignore[no-any-return]
+            return e.probe.vary(e, self, place)
+        return e.in_memory(self).at(e, index)
 
 
 class Memory(Array):
@@ -164,10 +164,10 @@ class Map(Array):
     def compute_flat(self, e: Any, k: Any) -> Value | None:
         if self._flat is None:
             return None
-        return remembered(e, (id(self), "flat", k), self, lambda: self._flat(k))  # type: ignore[misc]
+        return remembered(e, (id(self), "flat", k), self, lambda: self._flat(k))  # type: ignore[misc, no-any-return]
 
     def compute(self, e: Any, index: Index) -> Value:
-        return remembered(e, (id(self), *index), self, lambda: self.fn(list(index)))
+        return remembered(e, (id(self), *index), self, lambda: self.fn(list(index)))  # type: ignore[no-any-return]
 
 
 def remembered(e: Builder, key: Any, owner: Any, make: Callable[[], Any]) -> Any:

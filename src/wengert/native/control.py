@@ -44,7 +44,7 @@ class Variable:
 
     def read(self) -> Array:
         if self.memory is not None:
-            return self.memory
+            return self.memory  # type: ignore[no-any-return]
         return Elements(self.shape, self.dtype, [self.e.read(cell) for cell in self.cells])
 
     def fitted(self, value: Array) -> Array:
@@ -193,7 +193,7 @@ class Control:
         def case(branch: Any) -> None:
             assign(self, variables, self.graph(branch, rest), ())
 
-        self.branch(choice, [lambda b=b: case(b) for b in primitive.branches])  # type: ignore[misc]
+        self.branch(choice, [lambda b=b: case(b) for b in primitive.branches])
         return [v.read() for v in variables]
 
 

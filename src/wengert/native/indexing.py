@@ -29,7 +29,7 @@ class Indexing:
         if host is not None and isinstance(extent, int):
             bad = (host < -extent) | (host >= extent)
             if not bad.any():
-                return self.constant(Const(np.where(host < 0, host + extent, host))) if (host < 0).any() else index  # type: ignore[no-any-return]
+                return self.constant(Const(np.where(host < 0, host + extent, host))) if (host < 0).any() else index
         index = self.fixed(index)
         if isinstance(index, Elements):
             items = [self.position(item, extent, axis, shown) for item in index.items]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,6 +89,11 @@ class Statement:
     """Base of the statements that are no `Value`: fields by name."""
 
     fields: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(self, *values: Any) -> None:
         for name, field in zip(self.fields, values, strict=True):
@@ -307,7 +312,7 @@ class Builder:
         return self.binary("shr", x, y)
 
     def invert(self, x: Value) -> Value:
-        return self.differ(x, True if x.dtype == "bool" else -1)
+        return self.differ(x, True if x.dtype == "bool" else -1)  # type: ignore[no-any-return]
 
     def neg(self, x: Value) -> Value:
         return self.value("neg", (x,), x.dtype) if x.dtype[0] == "f" else self.sub(self.const(0, x.dtype), x)
@@ -383,7 +388,7 @@ class Builder:
         found = self.memos[-1].get(key)
         if found is None:
             found = self.memos[-1][key] = self.value("load", (buffer, offset), NATIVE[buffer.dtype], pure=False)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def store(self, buffer: Buffer, offset: Any, value: Any) -> None:
         self.touch(buffer)

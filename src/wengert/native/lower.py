@@ -188,17 +188,17 @@ class Lowering(
         """What makes a constant array as a map, if a formula gives it; each loop body makes its own."""
         shape, dtype = array.shape, array.dtype
         if uniform(array):
-            return lambda e: e.filled(shape, dtype, array.ravel()[0].item())  # type: ignore[no-any-return]
+            return lambda e: e.filled(shape, dtype, array.ravel()[0].item())
         found = formula(array)
         if isinstance(found, Spaced):
-            return lambda e: e.counted(shape, dtype, found)  # type: ignore[no-any-return]
+            return lambda e: e.counted(shape, dtype, found)
         if isinstance(found, Diagonal):
-            return lambda e: e.on_diagonal(shape, dtype, found)  # type: ignore[no-any-return]
+            return lambda e: e.on_diagonal(shape, dtype, found)
         axes = repeated(array)
         if axes:
             whole = array[tuple(slice(0, 1) if k in axes else slice(None) for k in range(array.ndim))]
             part = Const(np.ascontiguousarray(whole))
-            return lambda e: e.broadcast(e.constant(part), shape)  # type: ignore[no-any-return]
+            return lambda e: e.broadcast(e.constant(part), shape)
         return None
 
     def counted(self, shape: Sequence[Any], dtype: Any, spaced: Spaced) -> Array:
@@ -284,7 +284,7 @@ class Lowering(
         if isinstance(x, Map) and x.weight > CHEAP and x.dtype in NATIVE:
             size, whole = known_size(x.shape), known_size(shape)
             if size != whole and (size is None or whole is None or size < whole):
-                return self.stage(x)  # type: ignore[no-any-return]
+                return self.stage(x)
         return x
 
     def broadcast_at(self, x: Array, index: Sequence[Any]) -> Any:

@@ -239,6 +239,14 @@ class Nests:
         if not rows:
             return
         if plan.shared[s] == 0:
+            short = [k for k in rows if k in run.kept_short]
+            if isinstance(s, Reduced) and not s.required and 0 < len(short) < len(rows):
+                # Accumulators of a loop over long axes: along these they are contiguous, for the vectoriser.
+                order = [*short, *(k for k in rows if k not in short)]
+                turned = self.new([s.domain[k] for k in order], s.dtype)
+                steps = dict(zip(order, turned.strides, strict=True))
+                run.memory = Memory(turned.buffer, s.shape, 0, [steps.get(k, 0) for k in s.kept])
+                return
             run.memory = self.new(s.shape, s.dtype)
             return
         whole = self.new([s.domain[k] for k in rows], s.dtype)

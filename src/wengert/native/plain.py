@@ -65,7 +65,7 @@ class Plain:
 class Carefully:
     """Part of `Lowering`."""
 
-    plain: Plain | None = None
+    plain: Any = None
     rare = False
 
     def carefully(

@@ -30,12 +30,12 @@ class Rearranging:
     def reshape(self: Any, x: Array, shape: Sequence[Any]) -> Array:
         shape = self.extents(shape)
         if isinstance(x, Elements):
-            return Elements(shape, x.dtype, x.items)
+            return Elements(tuple(shape), x.dtype, x.items)
         if isinstance(x, Memory) and x.dense:
             return Memory(x.buffer, shape, x.offset, row_major(self, shape), dense=True)
         old = x.shape
         flat = (lambda k: x.flat(self, k)) if x.flattens else None
-        return self.map(shape, x.dtype, lambda index: x.at(self, self.regroup(index, shape, old)), x.weight, flat, [x])
+        return self.map(shape, x.dtype, lambda index: x.at(self, self.regroup(index, shape, old)), x.weight, flat, [x])  # type: ignore[no-any-return]
 
     def regroup(self: Any, index: Sequence[Any], new: Sequence[Any], old: Sequence[Any]) -> list[Any]:
         """An index under one shape as the index of the same element under another."""
@@ -50,7 +50,7 @@ class Rearranging:
             place: Any = 0
             for i, n in inside:
                 place = self.add(self.mul(place, n), i)
-            block = []
+            block: list[Any] = []
             for n in reversed(wanted[theirs]):
                 block.append(self.rest(place, n) if len(block) < len(wanted[theirs]) - 1 else place)
                 place = self.quotient(place, n)
@@ -69,13 +69,13 @@ class Rearranging:
                 own[k] = i
             return x.at(self, own)
 
-        return self.map(shape, x.dtype, element, x.weight, None, [x])
+        return self.map(shape, x.dtype, element, x.weight, None, [x])  # type: ignore[no-any-return]
 
     def broadcast(self: Any, x: Array, shape: Sequence[Any]) -> Array:
         shape = self.extents(shape)
         x = self.spread(x, shape)
         flat = (lambda k: x.flat(self, 0)) if known_size(x.shape) == 1 and x.flattens else None
-        return self.map(shape, x.dtype, lambda index: self.broadcast_at(x, index), x.weight, flat, [x])
+        return self.map(shape, x.dtype, lambda index: self.broadcast_at(x, index), x.weight, flat, [x])  # type: ignore[no-any-return]
 
     def part(self: Any, x: Array, place: Sequence[Any]) -> Array:
         """The part at a place: an entry for each axis (an integer or (start, stop, step)) or new axis (None)."""
@@ -123,7 +123,7 @@ class Rearranging:
             inner = [self.add(start, self.mul(next(given), step)) if stays else start for start, step, stays in starts]
             return x.at(self, inner)
 
-        return self.map(shape, x.dtype, element, x.weight, None, [x])
+        return self.map(shape, x.dtype, element, x.weight, None, [x])  # type: ignore[no-any-return]
 
     def assembled(
         self: Any, shape: Sequence[Any], dtype: Any, base: Array, pieces: Sequence[tuple[Array, Sequence[Any]]]
@@ -157,7 +157,7 @@ class Rearranging:
         for piece, place in pieces:
             part = self.part(numbers, place)
             for index in positions(part.shape):
-                origin[part.at(self, index)] = piece, index  # type: ignore[call-overload]
+                origin[part.at(self, index)] = piece, index
 
         def item(k: int) -> Any:
             return self.convert(self.broadcast_at(*origin[k]), name)
@@ -199,16 +199,16 @@ class Rearranging:
             if x.flattens and (x.shape == tuple(shape) or known_size(x.shape) == 1)
             else None
         )
-        return self.map(
+        return self.map(  # type: ignore[no-any-return]
             shape, dtype, lambda index: self.convert(self.broadcast_at(x, index), name), x.weight, flat, [x]
         )
 
     def zeros(self: Any, shape: Sequence[Any], dtype: Any) -> Array:
-        return self.filled(shape, dtype, 0)
+        return self.filled(shape, dtype, 0)  # type: ignore[no-any-return]
 
     def filled(self: Any, shape: Sequence[Any], dtype: Any, number: Any) -> Array:
         value = self.const(number, NATIVE[np.dtype(dtype)])
-        return self.map(shape, dtype, lambda index: value, 0, lambda k: value, ())
+        return self.map(shape, dtype, lambda index: value, 0, lambda k: value, ())  # type: ignore[no-any-return]
 
     def position(self: Any, index: Any, extent: Any, axis: int, shown: Any) -> Any:
         """An index as one from the front, checked at run time."""

@@ -115,4 +115,4 @@ class Reductions:
         def result(index: Sequence[Any]) -> Any:
             return self.add(self.log(total.at(self, index)), shift(top.at(self, index)))
 
-        return self.map(shape, dtype, result, 20, None, [total, top])
+        return self.map(shape, dtype, result, 20, None, [total, top])  # type: ignore[no-any-return]

@@ -94,7 +94,7 @@ class Stage(Array):
     def at(self, e: Any, index: Index) -> Value:
         if self.ready is not None:
             found = e.recall(("stage", self.number, *index))
-            return found[0] if found is not None else self.ready.at(e, index)  # type: ignore[no-any-return]
+            return found[0] if found is not None else self.ready.at(e, index)
         if self.inline:
             return self.value(e, index)
         if e.probe is None:
@@ -214,7 +214,7 @@ class Assembled(Stage):
         super().__init__(e, shape, dtype, (), ())
         self.after = tuple(stage for stage, _ in parts)
         for k, (stage, place) in enumerate(parts):
-            stage.fill = lambda place=place: place(self.memory(e))  # type: ignore[misc]
+            stage.fill = lambda place=place: place(self.memory(e))
             stage.after = self.after[max(k - 1, 0) : k]
 
     def memory(self, e: Any) -> Memory:
@@ -338,14 +338,15 @@ def last(index: Sequence[Any]) -> list[int]:
 class Probing:
     """Part of `Lowering`."""
 
-    probe: Probe | None = None
+    probe: Any = None
 
     @contextmanager
     def probing(self: Any) -> Iterator[tuple[Probe, Block]]:
         """Scalar code written in here goes nowhere."""
         before = self.block, self.memos, self.count, self.probe, self.plain
         sites = len(self.sites)
-        self.block, self.memos, self.probe, self.plain = Block(), [{}], Probe(), None
+        nothing: list[dict[Any, Any]] = [{}]
+        self.block, self.memos, self.probe, self.plain = Block(), nothing, Probe(), None
         try:
             yield self.probe, self.block
         finally:
