@@ -17,6 +17,7 @@ from .outline import outline
 from .pipeline import run
 from .products import products
 from .report import Report
+from .residuals import residuals
 from .rules import CHANGES
 from .simplify import simplify
 from .strength import strength
@@ -36,9 +37,13 @@ PIPELINE: tuple[Pass, ...] = (
 
 NATIVE: tuple[Pass, ...] = (
     *(functools.partial(inline, final=True) if change is inline else change for change in PIPELINE),
+    residuals,
+    cse,
+    dce,
     outline,
 )
-"""The order for compiling: derivatives are settled; at the end, long graphs become parts, compiled one by one."""
+"""The order for compiling: derivatives are settled; loops stack less for them, which pays where operations run in
+registers; at the end, long graphs become parts, compiled one by one."""
 
 RULES: tuple[Callable[..., Graph], ...] = (strength, products, simplify)
 """Passes made of rules, which take `allow`."""

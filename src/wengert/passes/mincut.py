@@ -10,6 +10,8 @@ import numpy as np
 
 from ..graph.nodes import Node, Var
 
+SMALL = 2000
+"""Edges up to which a cut is found here: importing SciPy takes longer than compiling most loops."""
 SCALE = 2**30
 """The largest capacity; SciPy counts flow in 32 bits."""
 
@@ -70,6 +72,8 @@ def cheapest_kept(
 
 def _far_side(edges: Sequence[tuple[int, int, float]], count: int) -> np.ndarray:
     """Which vertices are on the side of vertex 1 of the least cut between vertices 0 and 1 (that nearest to 1)."""
+    if len(edges) <= SMALL:
+        return _small_far_side(edges, count)
     sparse = importlib.import_module("scipy.sparse")
     graphs = importlib.import_module("scipy.sparse.csgraph")
     finite = [c for _, _, c in edges if c != float("inf")]
@@ -89,4 +93,42 @@ def _far_side(edges: Sequence[tuple[int, int, float]], count: int) -> np.ndarray
     reached = graphs.breadth_first_order(left.T.tocsr(), 1, directed=True, return_predecessors=False)
     far = np.zeros(count, bool)
     far[reached] = True
+    return far
+
+
+def _small_far_side(edges: Sequence[tuple[int, int, float]], count: int) -> np.ndarray:
+    """The same for small graphs: flow is pushed along shortest paths (Edmonds and Karp, 1972)."""
+    left: list[dict[int, float]] = [{} for _ in range(count)]
+    for a, b, capacity in edges:
+        left[a][b] = left[a].get(b, 0.0) + capacity
+        left[b].setdefault(a, 0.0)
+    while True:
+        before = [-1] * count
+        before[0] = 0
+        queue = [0]
+        for vertex in queue:
+            if vertex == 1:
+                break
+            for other, capacity in left[vertex].items():
+                if capacity > 0 and before[other] < 0:
+                    before[other] = vertex
+                    queue.append(other)
+        if before[1] < 0:
+            break
+        path = [1]
+        while path[-1] != 0:
+            path.append(before[path[-1]])
+        steps = [(path[k + 1], path[k]) for k in range(len(path) - 1)]
+        pushed = min(left[a][b] for a, b in steps)
+        for a, b in steps:
+            left[a][b] -= pushed
+            left[b][a] += pushed
+    far = np.zeros(count, bool)
+    far[1] = True
+    queue = [1]
+    for vertex in queue:
+        for other in left[vertex]:
+            if not far[other] and left[other].get(vertex, 0.0) > 0:
+                far[other] = True
+                queue.append(other)
     return far
