@@ -100,8 +100,7 @@ class Library:
                 self.store(target.buffer, offset_of(self, 0, target.strides, index), self.read(cell))
             return target
         left, right = (self._matrix(z, out.dtype) for z in (x, y))
-        with self.nest(shape[:lead]) as stack:
-            self._product(left, right, target, list(stack))
+        self.products(left, right, target, shape[:lead])
         return target
 
     def _matrix(self: Any, x: Any, dtype: Any) -> Any:
@@ -123,7 +122,7 @@ class Library:
         k = x.shape[-1]
         x_place = offset_of(self, x.offset, x.strides[:-2], _own(stack, x.shape[:-2]))
         y_place = offset_of(self, y.offset, y.strides[:-2], _own(stack, y.shape[:-2]))
-        z_place = offset_of(self, 0, target.strides[: len(stack)], stack)
+        z_place = offset_of(self, target.offset, target.strides[: len(stack)], stack)
         x_plain, x_step = _leading_dimension(x, k)
         y_plain, y_step = (True, 1) if y.ndim == 1 else _leading_dimension(y, n)
         for buffer in (x.buffer, y.buffer, target.buffer):

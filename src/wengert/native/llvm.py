@@ -57,6 +57,15 @@ def stored(dtype: str) -> str:
     return "i8" if dtype == "bool" else TYPES[dtype]
 
 
+INSIDE = frozenset({"python", "parallel", "threads"})
+"""What the table may hold beside routines of the matrix library."""
+
+
+def quiet(begins: int) -> str:
+    """The library is kept to one thread from here on, or no longer (see `threads.ll`)."""
+    return f"  %quiet{begins} = call i64 %pool(ptr null, ptr null, i64 {begins}, i64 0, i64 0)\n"
+
+
 class Spread(NamedTuple):
     """Where the arrays of a column are: pointers that the distances count from, and tables of what varies.
 
@@ -520,11 +529,16 @@ class Emitter:
             for k in range(self.pointers)
         )
         passed = "".join(f", ptr %p{k}" for k in range(self.pointers))
+        begin = end = ""
+        if any(isinstance(name, str) and name not in INSIDE for name in self.table):  # it calls the matrix library
+            place = self.table.setdefault("parallel", len(self.table))
+            begin = f"  %pool = load ptr, ptr getelementptr (ptr, ptr @table, i64 {place})\n" + quiet(1)
+            end = quiet(0)
         return "\n".join([
             f"@table = global [{max(len(self.table), 1)} x ptr] zeroinitializer",
             *self.globals, *sorted(self.declared), *self.written.values(), body,
             f"define i64 @run(ptr %arena, ptr %details, ptr %args) #0 {{\n{loads}"
-            f"  %rc = call i64 @body(ptr %arena, ptr %details{passed})\n  ret i64 %rc\n}}",
+            f"{begin}  %rc = call i64 @body(ptr %arena, ptr %details{passed})\n{end}  ret i64 %rc\n}}",
             'attributes #0 = { nounwind "prefer-vector-width"="512" }',
             '!0 = !{!"branch_weights", i32 1000000, i32 1}', "!1 = !{}",
             '!2 = !{!"llvm.loop.vectorize.enable", i1 false}', '!3 = !{!"llvm.loop.unroll.disable"}',

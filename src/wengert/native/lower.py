@@ -38,6 +38,7 @@ from .mathematics import Scalars
 from .nests import CHEAP, Nests
 from .parts import Parts, runs
 from .plain import Carefully
+from .products import Products
 from .rearrange import Rearranging
 from .reductions import Reductions
 from .stages import Probing, Stage
@@ -53,20 +54,9 @@ LONGEST = 80
 
 
 class Lowering(
-    Nests,
-    Probing,
-    Carefully,
-    Rearranging,
-    Reductions,
-    Indexing,
-    Control,
-    Library,
-    Parts,
-    Sliding,
-    Dense,
-    Summation,
-    Scalars,
-):
+    Nests, Probing, Carefully, Rearranging, Reductions, Indexing, Control, Library, Products, Parts, Sliding, Dense,
+    Summation, Scalars,
+):  # fmt: skip
     """One program being written. The public methods are what `lowering` rules use."""
 
     def __init__(self) -> None:

@@ -3,6 +3,8 @@
 ; The state is `@table`, in words, which `threads.py` clears after a fork:
 ;   0 taken, 1 number of the job, 2 whether it may be joined, 3 workers in it, 4 next step, 5 function, 6 its context,
 ;   7 steps, 8 steps of a chunk, 9 workers that may still join, 10 workers started, 16 mutex, 32 condition variable
+; Programs that call the matrix library keep it to one thread meanwhile: 11 programs at it, 12 threads that it had before,
+;   13 and 14 its functions that tell and set them (null: it has none).
 
 @table = global [48 x i64] zeroinitializer, align 64
 
@@ -86,7 +88,57 @@ late:
   br label %again
 }
 
+define internal void @enter() noinline {
+  %at.users = call ptr @word(i64 11)
+  %at.before = call ptr @word(i64 12)
+  %at.get = call ptr @word(i64 13)
+  %at.set = call ptr @word(i64 14)
+  %set = load ptr, ptr %at.set
+  %none = icmp eq ptr %set, null
+  br i1 %none, label %end, label %count
+count:
+  %users = atomicrmw add ptr %at.users, i64 1 seq_cst
+  %first = icmp eq i64 %users, 0
+  br i1 %first, label %ask, label %end
+ask:
+  %get = load ptr, ptr %at.get
+  %n = call i32 %get()
+  %many = icmp sgt i32 %n, 1
+  br i1 %many, label %one, label %end
+one:
+  %wide = sext i32 %n to i64
+  store i64 %wide, ptr %at.before
+  call void %set(i32 1)
+  br label %end
+end:
+  ret void
+}
+
+define internal void @leave() noinline {
+  %at.users = call ptr @word(i64 11)
+  %at.before = call ptr @word(i64 12)
+  %at.set = call ptr @word(i64 14)
+  %set = load ptr, ptr %at.set
+  %none = icmp eq ptr %set, null
+  br i1 %none, label %end, label %count
+count:
+  %users = atomicrmw sub ptr %at.users, i64 1 seq_cst
+  %last = icmp eq i64 %users, 1
+  br i1 %last, label %back, label %end
+back:
+  %before = load i64, ptr %at.before
+  %many = icmp sgt i64 %before, 1
+  br i1 %many, label %give, label %end
+give:
+  %n = trunc i64 %before to i32
+  call void %set(i32 %n)
+  br label %end
+end:
+  ret void
+}
+
 ; run(function, context, steps, steps of a chunk, threads): function(context, from, to) over all steps.
+; Without a function: a program that calls the matrix library begins (steps 1) or ends (0).
 define i64 @run(ptr %fn, ptr %ctx, i64 %count, i64 %chunk, i64 %threads) noinline {
 entry:
   %at.taken = call ptr @word(i64 0)
@@ -103,6 +155,18 @@ entry:
   %mutex = call ptr @word(i64 16)
   %wake = call ptr @word(i64 32)
   %thread = alloca i64
+  %no.job = icmp eq ptr %fn, null
+  br i1 %no.job, label %library, label %job.given
+library:
+  %begins = icmp ne i64 %count, 0
+  br i1 %begins, label %entering, label %leaving
+entering:
+  call void @enter()
+  ret i64 0
+leaving:
+  call void @leave()
+  ret i64 0
+job.given:
   %several = icmp sgt i64 %threads, 1
   %enough = icmp sgt i64 %count, %chunk
   %worth = and i1 %several, %enough

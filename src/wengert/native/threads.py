@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from .compiled import Compiled
 from .digest import digest_of_text
 from .loader import Code
 from .loops import Block, Branch, Buffer, Call, Cell, Loop, Repeat, Store, Value, Write
+from .products import work_of
 
 WORTH = 400_000
 """Operations of a loop from which on it is divided; waking a thread takes as long as some ten thousand."""
@@ -28,7 +30,7 @@ STACK = 1 << 18
 """Bytes of rows that a step may have on the stack."""
 UNKNOWN = 16
 """Steps that a loop is taken to have if only the run knows."""
-TAKEN, STARTED, MUTEX, CONDITION, WORDS = 0, 10, 16, 32, 48
+GET, SET, MUTEX, CONDITION, WORDS = 13, 14, 16, 32, 48
 
 
 class Division(NamedTuple):
@@ -56,7 +58,10 @@ def divisible(loop: Loop, elsewhere: set[Cell]) -> Division | None:
     made, read, rows, flags = {loop.index}, {}, {}, {}  # type: ignore[var-annotated]
     moving = {loop.index}
     for s in statements(loop.body):
-        if not isinstance(s, (Value, Store, Write, Loop, Branch)) or (isinstance(s, Value) and s.op == "outside"):
+        if isinstance(s, Call) and isinstance(s.name, str) and s.name[1:] in ("gemm", "gemv"):  # type: ignore[attr-defined]
+            if s.arguments[-2][2] not in moving:  # type: ignore[attr-defined]
+                return None
+        elif not isinstance(s, (Value, Store, Write, Loop, Branch)) or (isinstance(s, Value) and s.op == "outside"):
             return None
         for x in parts(s):
             if isinstance(x, Cell) and x in elsewhere:
@@ -148,7 +153,8 @@ def parts(s: Any) -> Iterator[Any]:
     fields = s.args if isinstance(s, Value) else [getattr(s, name) for name in s.fields]
     for x in fields:
         if isinstance(x, (list, tuple)):
-            yield from x
+            for y in x:
+                yield from y if isinstance(y, tuple) else (y,)
         elif not isinstance(x, Block):
             yield x
 
@@ -174,7 +180,7 @@ def operations(block: Block) -> float:
         elif isinstance(s, (Branch, Repeat)):
             total += sum(map(operations, blocks(s)))
         else:
-            total += 100 if isinstance(s, Call) else 1
+            total += work_of(s) if isinstance(s, Call) else 1
     return total
 
 
@@ -212,3 +218,18 @@ def reset(table: int) -> None:
     libc = ctypes.CDLL(None)
     for name, place in (("pthread_mutex_init", MUTEX), ("pthread_cond_init", CONDITION)):
         getattr(libc, name)(ctypes.c_void_p(table + 8 * place), None)
+    for name, place in (("get", GET), ("set", SET)):
+        ctypes.c_int64.from_address(table + 8 * place).value = library_function(name)
+
+
+@functools.cache
+def library_function(name: str) -> int:
+    """The address of the function of SciPy's OpenBLAS that tells or sets how many threads it uses; 0 without one."""
+    folder = Path(importlib.import_module("scipy").__file__).parent.parent / "scipy.libs"  # type: ignore[arg-type]
+    for path in folder.glob("libscipy_openblas*"):
+        library = ctypes.CDLL(str(path))
+        for form in ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads"):
+            function = getattr(library, form.format(name), None)
+            if function is not None:
+                return ctypes.cast(function, ctypes.c_void_p).value or 0
+    return 0
