@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +15,8 @@ import wengert as wg
 import wengert.numpy as np
 from wengert.errors import IndexOutOfBoundsError
 from wengert.graph.trees import flatten
+from wengert.testing import random_program
+from wengert.testing.differential import check_compiled
 
 RNG = numpy.random.default_rng(0)
 
@@ -224,3 +228,36 @@ def test_large_loops_in_parts_are_divided_among_threads() -> None:
     assert "@part0(" in text
     assert ".steps(" in text
     numpy.testing.assert_allclose(two(x), f(x), rtol=1e-12)
+
+
+def test_loops_inside_loops() -> None:
+    def f(x: Any, a: Any) -> Any:
+        for _ in range(6):
+            for _ in range(50):
+                x = x * 0.5 + a * np.sqrt(1 + x * x)
+            for _ in range(40):
+                x = x - 0.1 * x * np.abs(x - a)
+            x = x / (1 + np.sum(x * x))
+        return np.sum(x)
+
+    lowered = agree(wg.value_and_grad(f, (0, 1)), RNG.normal(size=20), 0.3)
+    assert any(node.primitive.name == "part" for f in lowered.program.lowering.functions for node in f.nodes)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_in_tiny_parts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"LEAST": 12, "SAVED": 6, "BODY": 4, "AGAIN": 8, "LONGEST": 12, "CHUNK": 8}
+    for name, value in limits.items():
+        monkeypatch.setattr(sys.modules["wengert.passes.outline"], name, value)
+    once = random_program(seed)
+
+    def thrice(*args: Any) -> list[Any]:
+        """The program on inputs that differ a little, so that it repeats but is no common subexpression."""
+        kinds = [np.asarray(x).dtype.kind if not hasattr(x, "dtype") else x.dtype.kind for x in args]
+        return [
+            out
+            for k in range(3)
+            for out in once(*[x * (1 - k / 1024) if kind in "fc" else x for x, kind in zip(args, kinds, strict=True)])
+        ]
+
+    check_compiled(dataclasses.replace(once, function=thrice))

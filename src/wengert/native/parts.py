@@ -16,6 +16,7 @@ from ..graph.nodes import Const, Node, Var
 from ..graph.types import ArrayType
 from ..ops.part import Part
 from .arrays import Array, Elements, Memory
+from .inplace import joined
 from .loops import Builder, Run, text
 from .memory import plan
 
@@ -23,9 +24,16 @@ from .memory import plan
 class Function:
     """A body as loop nests of its own. `memory` is what it needs of the arena, in bytes."""
 
-    def __init__(self, name: str, e: Any, body: Graph) -> None:
+    lowering: Builder
+    pointers: int
+    memory: int
+
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.lowering: Builder = e
+
+    def write(self, e: Any, body: Graph) -> None:
+        """Lower the body, with the functions that it calls."""
+        self.lowering = e
         count = len(body.inputs)
         self.pointers = count + len(body.outputs)
         given = [e.whole(e.buffer("input", v.dtype, v.type.size, k), v.shape) for k, v in enumerate(body.inputs)]
@@ -38,7 +46,7 @@ class Function:
                 direct.setdefault(atom, target)
         results = e.graph(body, [e.settled(x, False) for x in given], direct)
         e.deliver(list(zip(results, targets, strict=True)))
-        self.memory = plan(e.buffers)
+        self.memory = plan(e.buffers, joined(e))
 
 
 class Parts:
@@ -50,7 +58,8 @@ class Parts:
         if found is None:
             e = type(self)()
             e.sites, e.calls, e.kept, e.functions = self.sites, self.calls, self.kept, self.functions
-            found = self.functions[body] = Function(f"part{len(self.functions)}", e, body)
+            found = self.functions[body] = Function(f"part{len(self.functions)}")  # its name is taken from here on
+            found.write(e, body)
         return found  # type: ignore[no-any-return]
 
     def part(self: Any, body: Graph, operands: Sequence[Array], out: Sequence[ArrayType]) -> list[Array]:
