@@ -156,7 +156,7 @@ class CustomFunction(Definition):
             return self.fn(*args, **kwargs)
         args = self.arguments(args, kwargs)
         static = {k % len(args): args[k] for k in self.nondiff}
-        leaves, tree = flatten(tuple([x for k, x in enumerate(args) if k not in static]))
+        leaves, tree = flatten(tuple([x for k, x in enumerate(args) if k not in static]) if static else args)
         if not any(map(is_traced, leaves)):
             return self.fn(*args)
         leaves = [x if is_number(x) else np.asarray(x) for x in leaves]

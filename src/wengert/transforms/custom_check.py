@@ -34,7 +34,7 @@ def check_rules(rule: FunctionRule, values: Sequence[Any]) -> None:
     WrongRuleError : with the numbers of the rule and of the function, and the line of the rule.
     """
     definition = rule.definition
-    key = (rule.tree, tuple(type_of_value(v).dtype for v in values))
+    key = (rule.tree, *[v.dtype if v.__class__ is np.ndarray else type_of_value(v).dtype for v in values])
     if key in definition.checked:
         return
     found = [concrete(v) for v in values]

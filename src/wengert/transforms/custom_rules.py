@@ -379,6 +379,9 @@ def is_value(x: Any) -> bool:
 
 
 def strong(value: Any) -> ArrayType:
+    """The type of a value as an array has it."""
+    if value.__class__ is np.ndarray or value.__class__ is np.float64:
+        return ArrayType(value.shape, value.dtype)
     return type_of_value(value)._replace(weak=False)
 
 
