@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from . import cache
 from .compiled import Compiled
 from .digest import digest_of_text
-from .loader import Code
+from .loader import Code, llvm
 from .loops import Block, Branch, Buffer, Call, Cell, Loop, Repeat, Store, Value, Write
 from .products import work_of
 
@@ -201,9 +201,7 @@ def pool() -> Code:
     key = digest_of_text(text)
     kept = cache.load(key)
     if kept is None:
-        from . import engine  # llvmlite takes time to import
-
-        kept = Compiled(engine.compile(text, quickly=True))
+        kept = Compiled(llvm().compile(text, quickly=True))
         cache.store(key, kept)
     code = Code(kept.code)
     reset(code.table)
