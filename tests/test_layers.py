@@ -39,7 +39,7 @@ WITHIN_LAYER: dict[tuple[str, str], str] = {}
 
 ONLY_IN: dict[str, tuple[tuple[str, ...], str]] = {
     "llvmlite": (("native",), "only `native` generates code"),
-    "ctypes": (("native",), "only `native` calls foreign code"),
+    "ctypes": (("native", "ops"), "only `native` calls foreign code; `ops` recognises C functions that users give"),
     "fast_sugiyama": (("view",), "only pictures need a layout"),
     "matplotlib": (("demo",), "only the demonstration draws curves"),
     "sklearn": (("demo",), "only the demonstration needs the data sets"),
@@ -58,6 +58,7 @@ INSIDE_FUNCTIONS: dict[tuple[str, str], str] = {
     ("native/loader.py", "wengert"): "llvmlite is slow to import; loaded with the first program that is compiled",
     ("sparse/derivatives.py", "wengert"): "scipy.sparse is slow to import; loaded with the first pattern",
     ("ops/solve.py", "scipy"): "slow to import; loaded when SciPy is first needed",
+    ("ops/special.py", "scipy"): "slow to import; loaded when SciPy is first needed",
     ("passes/mincut.py", "scipy"): "slow to import; loaded with the first cut",
     ("cli.py", "wengert"): "needs optional packages and seconds to import",
 }

@@ -75,7 +75,7 @@ def test_rows_change_places():
 def test_singular_matrices_are_errors_with_the_line(bad):
     right = np.ones((*bad.shape[:-1], 1))
     for f in (wnp.linalg.inv, wnp.linalg.cholesky, lambda a: wnp.linalg.solve(a, right)):
-        with pytest.raises(SingularMatrixError, match="(?i)matrix") as caught:
+        with pytest.raises(SingularMatrixError, match=r"(?i)matrix") as caught:
             wg.jit(lambda a, f=f: f(a))(bad)
         assert caught.value.source is not None
         assert caught.value.source.file == __file__

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,7 +223,8 @@ def reset(table: int) -> None:
 @functools.cache
 def library_function(name: str) -> int:
     """The address of the function of SciPy's OpenBLAS that tells or sets how many threads it uses; 0 without one."""
-    folder = Path(importlib.import_module("scipy").__file__).parent.parent / "scipy.libs"  # type: ignore[arg-type]
+    found = importlib.util.find_spec("scipy")
+    folder = Path(str(found and found.origin)).parent.parent / "scipy.libs"
     for path in folder.glob("libscipy_openblas*"):
         library = ctypes.CDLL(str(path))
         for form in ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads"):
