@@ -270,7 +270,7 @@ class Emitter:
         given = [f"%v{v.number}" for v in division.given]
         types = ["ptr"] * (1 + len(pointers) + len(flags)) + [TYPES[v.dtype] for v in division.given]
         values = ["%arena", *pointers, *flags, *given]
-        child = Emitter(self.builder, self.pointers, 0, self)
+        child = type(self)(self.builder, self.pointers, 0, self)
         child.rows = {b: f"%row{b.number}" for b in division.rows}
         for b, row in child.rows.items():
             child.entry.append(f"  {row} = alloca [{max(b.bytes, 1)} x i8], align 64")
@@ -427,7 +427,7 @@ class Emitter:
         """Calls of a function; several are a loop, with a table of places where they are not evenly spaced."""
         if s.function not in self.written:
             self.written[s.function] = ""  # in its place before the functions that it calls
-            emitter = Emitter(s.function.lowering, s.function.pointers, 0, self)
+            emitter = type(self)(s.function.lowering, s.function.pointers, 0, self)
             emitter.whole = Whole(s.function.lowering.root)
             self.written[s.function] = emitter.function(s.function.name)
         n = self.fresh("R")

@@ -56,10 +56,10 @@ class Cell:
 class Buffer:
     """Memory for `size` elements. `kind` says whose: an input's, an output's, a constant's, of the arena, or a
     record, which grows while the program runs. `place` is the argument's number, the address or the arena offset.
-    `row` marks what a step of a nest uses and nobody reads after it.
+    `row` marks what a step of a nest uses and nobody reads after it. `origin` is the user's line that it is for.
     """
 
-    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "place", "row", "size", "version")
+    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "origin", "place", "row", "size", "version")
 
     def __init__(self, kind: str, dtype: np.dtype[Any], size: Any, number: int, place: int = -1) -> None:
         self.kind = kind
@@ -69,6 +69,7 @@ class Buffer:
         self.place = place
         self.birth = self.last = self.depth = self.version = 0
         self.row = False
+        self.origin: Any = None
 
     @property
     def bytes(self) -> int:
@@ -164,6 +165,8 @@ class Run(Statement):
 class Builder:
     """Writes statements. The methods named after operations are the protocol of `scalar` and `lowering` rules."""
 
+    source: Any = None
+    """The user's line of the operation at hand."""
     plain: Any = None
     """Where loops are written with plain products: who follows these."""
     rare = False
@@ -369,6 +372,7 @@ class Builder:
         self.clock += 1
         buffer.birth = buffer.last = self.clock
         buffer.depth = len(self.open)
+        buffer.origin = self.source
         self.buffers.append(buffer)
         return buffer
 

@@ -15,19 +15,29 @@ TRIED = 64
 """Gaps that are looked at for one buffer, so that the plan of many thousands of buffers takes linear time."""
 
 
-def plan(buffers: Sequence[Buffer]) -> int:
+def plan(buffers: Sequence[Buffer], pairs: Sequence[tuple[Buffer, Buffer]] = ()) -> int:
     """Give every arena buffer an offset; returns the size of the arena in bytes.
 
-    First fit in order of birth: a buffer takes the lowest gap that it fits into, of the first `TRIED`.
+    First fit in order of birth: a buffer takes the lowest gap that it fits into, of the first `TRIED`. `pairs` are
+    buffers of the same size of which the second one lies where the first one was (`inplace.joined`).
     """
+    next_over = dict(pairs)
+    later = set(next_over.values())
+    rows = []
+    for buffer in buffers:
+        if buffer.kind == "arena" and buffer not in later:
+            row = [buffer]
+            while row[-1] in next_over:
+                row.append(next_over[row[-1]])
+            rows.append((min(b.birth for b in row), max(b.last for b in row), row))
     alive: list[tuple[int, int, int]] = []  # (last use, start, end)
     gaps: list[tuple[int, int]] = []  # (start, end), in order, apart from each other
     top = 0
-    for buffer in sorted((b for b in buffers if b.kind == "arena"), key=lambda b: b.birth):
-        while alive and alive[0][0] < buffer.birth:
+    for birth, last, row in sorted(rows, key=lambda r: r[0]):
+        while alive and alive[0][0] < birth:
             _, start, end = heapq.heappop(alive)
             release(gaps, start, end)
-        size = max(buffer.bytes, 1)
+        size = max(row[0].bytes, 1)
         step = ALIGN if size >= ALIGN else SMALL
         size = -(-size // step) * step
         for k, (begin, end) in enumerate(gaps[:TRIED]):
@@ -40,8 +50,9 @@ def plan(buffers: Sequence[Buffer]) -> int:
             if start > top:
                 release(gaps, top, start)
             top = start + size
-        buffer.place = start
-        heapq.heappush(alive, (buffer.last, start, start + size))
+        for buffer in row:
+            buffer.place = start
+        heapq.heappush(alive, (last, start, start + size))
     return -(-top // ALIGN) * ALIGN
 
 

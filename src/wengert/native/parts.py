@@ -16,6 +16,7 @@ from ..graph.nodes import Const, Node, Var
 from ..graph.types import ArrayType
 from ..ops.part import Part
 from .arrays import Array, Elements, Memory
+from .inplace import joined
 from .loops import Builder, Run, text
 from .memory import plan
 
@@ -45,7 +46,7 @@ class Function:
                 direct.setdefault(atom, target)
         results = e.graph(body, [e.settled(x, False) for x in given], direct)
         e.deliver(list(zip(results, targets, strict=True)))
-        self.memory = plan(e.buffers)
+        self.memory = plan(e.buffers, joined(e))
 
 
 class Parts:
