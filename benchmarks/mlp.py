@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ RATE = 1e-3
 def problem(batch: int) -> tuple[list[Any], Any, Any]:
     rng = numpy.random.default_rng(0)
     parameters: list[Any] = []
-    for n, m in zip(SIZES[:-1], SIZES[1:], strict=True):
+    for n, m in itertools.pairwise(SIZES):
         parameters += [(rng.normal(size=(n, m)) / n**0.5).astype(numpy.float32), numpy.zeros(m, numpy.float32)]
     images = rng.random((batch, SIZES[0])).astype(numpy.float32)
     return parameters, images, numpy.eye(10, dtype=numpy.float32)[rng.integers(0, 10, batch)]
@@ -118,10 +119,14 @@ def torch_version(rule: Any, batch: int) -> Maker:
             moved = [p.detach().clone() for p in parameters]
             if rule is sgd:
                 return value, moved
-            return value, moved, [
-                [optimizer.state[p]["exp_avg"] for p in parameters],
-                [optimizer.state[p]["exp_avg_sq"] for p in parameters],
-            ]
+            return (
+                value,
+                moved,
+                [
+                    [optimizer.state[p]["exp_avg"] for p in parameters],
+                    [optimizer.state[p]["exp_avg_sq"] for p in parameters],
+                ],
+            )
 
         return run
 

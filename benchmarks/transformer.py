@@ -22,7 +22,7 @@ MASK = numpy.where(numpy.tril(numpy.ones((TOKENS, TOKENS), bool)), 0, -1e9).asty
 
 def problem() -> tuple[dict[str, Any], Any]:
     rng = numpy.random.default_rng(0)
-    dense = lambda n, m: (rng.normal(size=(n, m)) / n**0.5).astype(numpy.float32)  # noqa: E731
+    dense = lambda n, m: (rng.normal(size=(n, m)) / n**0.5).astype(numpy.float32)
     weights: dict[str, Any] = {
         "query": dense(WIDTH, WIDTH), "key": dense(WIDTH, WIDTH), "value": dense(WIDTH, WIDTH),
         "out": dense(WIDTH, WIDTH), "up": dense(WIDTH, 4 * WIDTH), "down": dense(4 * WIDTH, WIDTH),

@@ -11,9 +11,9 @@ from .graph.verify import verify
 from .native.jit import jit
 from .numpy import methods as _methods
 from .ops.cut import stop_gradient
+from .passes import budget as _budget  # noqa: F401 (it answers `memory=`)
 from .passes import explain as _explain
 from .passes import optimize
-from .passes import budget as _budget  # noqa: F401 (it answers `memory=`)
 from .passes.accounting import cost as _cost
 from .passes.accounting import memory_report as _memory_report
 from .settings import settings

@@ -26,8 +26,12 @@ def clean():
 
 def lambert():
     """W exp(W) = x; the derivative is W / (x (1 + W))."""
+
+    def value(x):
+        return scipy.special.lambertw(x).real.astype("f4" if numpy.result_type(x) == "f4" else float)
+
     return wg.defprimitive(
-        "test_lambertw", lambda x: scipy.special.lambertw(x).real.astype("f4" if numpy.result_type(x) == "f4" else float),
+        "test_lambertw", value,
         derivatives=[lambda x, out: out / (x * (1 + out))], samples=(0.5, 4), facts=("increasing",),
         doc="The principal branch of Lambert's W",
     )  # fmt: skip

@@ -14,8 +14,8 @@ import numpy as np
 from .. import source
 from ..errors import WengertError
 from ..source import Source
-from .effects import effectful
 from .collector import Paused
+from .effects import effectful
 from .graph import Graph
 from .interpreter import Interpreter, always_at_work, bind, is_traced, shadowing, state, type_of_value
 from .lifetimes import last_uses

@@ -56,7 +56,8 @@ class Show(Primitive):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
-        yield cls.of("x = {}, y = {y:.2f}", flatten(((0,), {"y": 0}))[1]), (rng.normal(size=3), np.float64(rng.normal()))
+        structure = flatten(((0,), {"y": 0}))[1]
+        yield cls.of("x = {}, y = {y:.2f}", structure), (rng.normal(size=3), np.float64(rng.normal()))
 
 
 def without_formats(text: str) -> str:

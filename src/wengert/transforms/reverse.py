@@ -567,7 +567,8 @@ def split_graph(
             # The record of an inner while loop has another length in every step and cannot be stacked: the inner
             # loop runs again.
             ragged = any(isinstance(n, Dim) for n in var.shape)
-            if node is not None and (ragged or var in fixed or "rearranging" in node.primitive.facts or not keeps(node)):
+            free = ragged or var in fixed
+            if node is not None and (free or "rearranging" in node.primitive.facts or not keeps(node)):
                 if node not in again:  # cheaper to do again than to keep
                     again.add(node)
                     wanted.extend(node.inputs)
