@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.collector import Paused
 from ..graph.graph import Graph
 from ..passes import NATIVE, optimize
 from . import cache
@@ -57,7 +58,7 @@ class Lowered:
     @property
     def program(self) -> Program:
         """The machine code, made when first asked for."""
-        with self._making:
+        with self._making, Paused():
             if self._program is None:
                 outputs = [a.type for a in self.traced.outputs]
                 found = None if cache.folder() is None else digest_of(self.traced)
