@@ -231,3 +231,20 @@ def test_running_twice_gives_the_same_bits():
     x = rng().normal(size=(200, 130))
     f = wg.jit(wg.grad(lambda x: np.sum(layer_norm(x, x[0], x[1]) ** 2) + np.sum(softmax(x) * x)))
     numpy.testing.assert_array_equal(f(x), f(x))
+
+
+@pytest.mark.parametrize("old, new", [
+    ((25, 4, 30), (100, 30)), ((6, 20), (3, 40)), ((24, 5), (2, 3, 4, 5)), ((2, 3, 5, 7), (6, 35)),
+    ((7, 1, 12), (7, 3, 4, 1)), ((0, 3), (3, 0)), ((60,), (3, 4, 5)), ((4, 6, 5), (8, 3, 5)),
+])  # fmt: skip
+def test_reshapes_of_maps(old, new):
+    """A reshape inside a nest: its index is computed block by block, without division where axes stay."""
+    x = rng().normal(size=old)
+    f = lambda x: np.sum(np.reshape(np.transpose(np.tanh(x)).T * 2, new), axis=0)
+    numpy.testing.assert_allclose(wg.jit(f)(x), f(x), rtol=1e-12)
+    g = wg.grad(lambda x: np.sum(f(x) ** 2))
+    numpy.testing.assert_allclose(wg.jit(g)(x), g(x), rtol=1e-12, atol=1e-14)
+    kept = wg.jit(lambda x: np.sum(np.reshape(x + x.T[..., :1].T, (-1, x.shape[-1])), axis=1)).lower(
+        numpy.ones((5, 40))
+    )
+    assert "udiv" not in kept.loops
