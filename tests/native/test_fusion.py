@@ -248,3 +248,14 @@ def test_reshapes_of_maps(old, new):
         numpy.ones((5, 40))
     )
     assert "udiv" not in kept.loops
+
+
+def test_what_is_read_for_every_pair_is_computed_once():
+    def f(x):
+        y = 1 / (1 + x * x)
+        return np.sum(np.sin(y[:, None] * x) * y)
+
+    x = rng().normal(size=300)
+    lines = wg.jit(f).lower(x).loops.splitlines()
+    assert not any("div(" in line for line in lines if line.startswith("        "))
+    numpy.testing.assert_allclose(wg.jit(f)(x), f(x), rtol=1e-10)

@@ -233,12 +233,20 @@ def same(a: Any, b: Any) -> bool:
     return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
 
 
+def points(stage: Stage) -> int:
+    """The size of a domain, as far as it is known."""
+    return math.prod(n for n in stage.domain if isinstance(n, int))
+
+
 def again(plan: Plan) -> list[Stage]:
     """The stages of a plan that had better be computed again by their readers than kept in whole memory."""
     found: list[Stage] = []
     for s in plan.stages:
         if isinstance(s, Stored) and not s.whole and not s.required and not plan.shared[s] and plan.rows(s):
-            size = math.prod(n for n in s.domain if isinstance(n, int)) * s.dtype.itemsize
+            count = points(s)
+            if any(points(reader) > 2 * count for reader in plan.readers[s]):
+                continue  # each value is read many times
+            size = count * s.dtype.itemsize
             if plan.facts[s].weight <= (AGAIN if size <= NEAR else AGAIN_LARGE):
                 found.append(s)
     return found
