@@ -160,6 +160,21 @@ class StaticArgumentError(WengertError, TypeError):
     """
 
 
+class DonationError(WengertError, ValueError):
+    """A donated argument of `jit` that the function does not have, or whose memory cannot be written over.
+
+    Failing::
+
+        step = wg.jit(lambda x: x + 1.0, donate="x")
+        step(np.ones((2, 3)).T)
+
+    Repaired::
+
+        step = wg.jit(lambda x: x + 1.0, donate="x")
+        step(np.ones((2, 3)).T.copy())
+    """
+
+
 class LeakedTensorError(WengertError, RuntimeError):
     """A traced value used after the trace that made it has ended.
 

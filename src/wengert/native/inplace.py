@@ -25,23 +25,23 @@ def mentioned(s: Any) -> Iterator[Buffer]:
         if s.op == "load":
             yield s.args[0]
     elif isinstance(s, (Store, Grow)):
-        yield s.buffer  # type: ignore[union-attr]
+        yield s.buffer
     elif isinstance(s, Call):
-        yield from (a[1] for a in s.arguments if a[0] == "pointer")  # type: ignore[attr-defined]
+        yield from (a[1] for a in s.arguments if a[0] == "pointer")
     elif isinstance(s, Back):
-        yield from (b for b, _ in s.buffers)  # type: ignore[attr-defined]
+        yield from (b for b, _ in s.buffers)
     elif isinstance(s, Run):
-        yield s.scratch.buffer  # type: ignore[attr-defined]
-        yield from (x.buffer for row in s.rows for x in row)  # type: ignore[attr-defined]
+        yield s.scratch.buffer
+        yield from (x.buffer for row in s.rows for x in row)
 
 
 def blocks(s: Any) -> Sequence[Block]:
     if isinstance(s, Loop):
-        return (s.body,)  # type: ignore[attr-defined]
+        return (s.body,)
     if isinstance(s, Branch):
-        return s.blocks  # type: ignore[attr-defined,no-any-return]
+        return s.blocks  # type: ignore[no-any-return]
     if isinstance(s, Repeat):
-        return (s.test, s.body)  # type: ignore[attr-defined]
+        return (s.test, s.body)
     return ()
 
 
@@ -71,7 +71,7 @@ class Accesses:
     def _block(self, s: Any, times: int | None, depth: int) -> None:
         inner = None
         if isinstance(s, Loop) and times is not None:
-            count = s.count  # type: ignore[attr-defined]
+            count = s.count
             inner = times * count.args[0] if count.op == "const" else None
         for block in blocks(s):
             for at, t in enumerate(block.statements):
@@ -79,8 +79,8 @@ class Accesses:
                     if t.op == "load":
                         self.loads.setdefault(t.args[0], []).append((t.args[1], id(block), at))
                 elif isinstance(t, Store):
-                    place = (t.offset, id(block), at, inner)  # type: ignore[attr-defined]
-                    self.stores.setdefault(t.buffer, []).append(place)  # type: ignore[attr-defined]
+                    place = (t.offset, id(block), at, inner)
+                    self.stores.setdefault(t.buffer, []).append(place)
                 else:
                     self.others.update(mentioned(t))
                     self._block(t, inner, depth + 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DtypeError, StaticArgumentError, UnsupportedError
+from ..errors import DonationError, DtypeError, StaticArgumentError, UnsupportedError
 from ..graph.graph import Graph
 from ..graph.interpreter import bind, state, type_of_value
 from ..graph.stage import evaluate, stage
@@ -25,9 +25,11 @@ from ..transforms.trace import argument_names
 from . import entry
 from .branches import Tree
 from .calls import as_call
+from .donation import Donation
 from .history import Chapter, Form, History, reason
 from .locks import Lock
 from .lowered import Lowered, Stopwatch
+from .profile import Profile
 
 ndarray = np.ndarray
 PYTHON = frozenset(PYTHON_NUMBERS)
@@ -44,12 +46,14 @@ class Jitted(entry.Native):  # type: ignore[misc]
     """
 
     def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str], branches: int = 0,
-                 threads: int | None = None) -> None:  # fmt: skip
+                 threads: int | None = None, donate: Sequence[str | int] = ()) -> None:  # fmt: skip
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.static = tuple(static_argnames)
         self.branches = branches
         self.threads = threads
+        self.donate = tuple(donate)
+        self._donation = Donation(fn, self.donate, self.static) if self.donate else None
         self._signature = inspect.signature(fn) if self.static else None
         self._known: dict[Any, Lowered | Tree] = {}
         self._chapters: list[Chapter] = []
@@ -146,7 +150,11 @@ class Jitted(entry.Native):  # type: ignore[misc]
             times: dict[str, float] = {}
             with Stopwatch(times, "trace"):
                 graph, captured, out = closed(fn, structure, types, labels)
-            found = Lowered.of(graph, out, times, captured, self.threads)
+            if self._donation is None or captured:
+                found = Lowered.of(graph, out, times, captured, self.threads)
+            else:  # a program of its own: in other transforms the graph's must not overwrite anything
+                given = self._donation.given(args, kwargs) if names is None else list(zip(names, args, strict=True))
+                found = Lowered(graph, out, times, captured, self.threads, self._donation.leaves(given))
         form = Form(structure, tuple(labels), tuple(types), fixed, {name: getattr(settings, name) for name in SETTINGS})
         why = reason(form, [chapter.form for chapter in self._chapters])
         self._chapters.append(Chapter(form, why, here(), found))
@@ -155,6 +163,9 @@ class Jitted(entry.Native):  # type: ignore[misc]
         return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._donation is not None:  # such calls come by here each time, since the arrays are to be looked at
+            rest = None if self._signature is None else self._split(args, kwargs)[0].items()
+            self._donation.check(self._donation.given(args, kwargs) if rest is None else rest)
         found, leaves, traced = self._find(args, kwargs)
         if self.branches:
             before = found.straight
@@ -169,7 +180,7 @@ class Jitted(entry.Native):  # type: ignore[misc]
         if traced or found.captured:
             outs = bind(as_call(found.traced), *found.captured, *leaves)
             return unflatten(found.structure, outs)
-        if entry.available and not unusual.value:
+        if self._donation is None and entry.available and not unusual.value:
             self._add_record(found, args, kwargs, leaves)
         return unflatten(found.structure, found.run(leaves))
 
@@ -238,6 +249,34 @@ class Jitted(entry.Native):  # type: ignore[misc]
             )
         return self._find(args, kwargs)[0]  # type: ignore[no-any-return]
 
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """The time of each loop nest, library call, loop and callback of a call, by the user's lines: print it.
+
+        A version of the program with time stamps is compiled for it and runs several times; a program that prints runs
+        once. Calls of the function itself are no slower for it. The result has `seconds`, and `parts` with the same
+        as data.
+
+        Raises
+        ------
+        UnsupportedError : with `branches=True`, or for values of another transform.
+
+        Example
+        -------
+        >>> import numpy as np, wengert as wg
+        >>> f = wg.jit(lambda x: np.sum(np.tanh(x @ x)))
+        >>> profile = f.profile(np.ones((100, 100)))
+        >>> sorted(part.what for part in profile.parts)
+        ['dgemm', 'loops']
+        """
+        if self.branches:
+            raise UnsupportedError(
+                "profile of a function whose branches are compiled one by one", "profile a part of it, or use wg.cond"
+            )
+        found, leaves, traced = self._find(args, kwargs)
+        if traced:
+            raise UnsupportedError("profile of values of another transform", "profile the whole function, on arrays")
+        return found.measure(leaves)  # type: ignore[no-any-return]
+
     def explain(self) -> History:
         """Why calls so far traced or compiled (the argument that differed), and where the time went: print it.
 
@@ -269,7 +308,11 @@ class Jitted(entry.Native):  # type: ignore[misc]
         found: Any = sys.modules.get(self.__module__)
         for name in getattr(self, "__qualname__", "").split("."):
             found = getattr(found, name, None)
-        return self.__qualname__ if found is self else (Jitted, (self.fn, self.static, self.branches, self.threads))
+        return self.__qualname__ if found is self else (Jitted, self._made_of)
+
+    @property
+    def _made_of(self) -> tuple[Any, ...]:
+        return self.fn, self.static, self.branches, self.threads, self.donate
 
     def __copy__(self) -> Jitted:
         return self
@@ -320,7 +363,7 @@ def closed(
 
 def jit(
     fn: Callable[..., Any] | None = None, *, static_argnames: str | Sequence[str] = (), branches: bool | int = False,
-    threads: int | None = None,
+    threads: int | None = None, donate: str | int | Sequence[str | int] = (),
 ) -> Any:  # fmt: skip
     """`fn` compiled: traced once for each combination of argument types, optimised, and run as machine code.
 
@@ -334,6 +377,10 @@ def jit(
         types; a function that needs more is evaluated without compiling, with a `BranchLimitWarning`.
     threads : how many threads may work on large loops. By default `WENGERT_THREADS` of the environment, or as many as
         there are processors that this process may run on. Results have the same bits for any number.
+    donate : parameters, by name or position, whose arrays the caller needs no more: a result of the same shape and
+        dtype is written into the memory of a donated array, in place where the program allows, and that array is
+        returned. So `x = step(x)` needs no second array. Whoever reads a donated array afterwards finds something else
+        in it. Inside other transforms nothing is overwritten. Such calls take some microseconds more.
 
     Returns
     -------
@@ -345,6 +392,8 @@ def jit(
     ------
     ConcretizationError : the function asks for a number (`if x > 0`), which a trace does not have.
     StaticArgumentError : a static argument does not exist, or its value cannot be hashed.
+    DonationError : a donated parameter does not exist; or an array of its is read-only, not contiguous, shares memory
+        with another argument, or is no array.
     IndexOutOfBoundsError : as without `jit`, with the line of the operation.
 
     Example
@@ -358,7 +407,12 @@ def jit(
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     if threads is not None and threads < 1:
         raise ValueError(f"jit: {threads} threads; there is at least 1")
+    donated = (donate,) if isinstance(donate, (str, int)) else tuple(donate)
+    if donated and branches:
+        raise DonationError(
+            "jit: donate of a function whose branches are compiled one by one", "use wg.cond, or do not donate"
+        )
     pieces = 200 if branches is True else int(branches)
     if fn is None:
-        return lambda f: Jitted(f, names, pieces, threads)
-    return Jitted(fn, names, pieces, threads)
+        return lambda f: Jitted(f, names, pieces, threads, donated)
+    return Jitted(fn, names, pieces, threads, donated)

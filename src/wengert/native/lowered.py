@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DtypeError, ShapeError, UnsupportedError
 from ..graph.collector import Paused
 from ..graph.graph import Graph
+from ..graph.trees import flatten
 from ..passes import NATIVE, optimize
 from . import cache
 from .digest import digest_of
 from .locks import Lock
+from .memory_plan import MemoryPlan
+from .profile import Profile
 from .program import Program
 
 
@@ -21,18 +25,19 @@ class Lowered:
     """What `f.lower(*args)` shows: the traced and the optimised graph, loop nests, LLVM text, assembly.
 
     `times` holds the seconds that went into its stages so far; `captured` are tensors of transforms around the
-    function, the leading inputs of the graph.
+    function, the leading inputs of the graph; `donated` are the numbers of inputs that may be overwritten.
     """
 
     def __init__(
         self, traced: Graph, structure: Any = None, times: dict[str, float] | None = None,
-        captured: Sequence[Any] = (), threads: int | None = None,
+        captured: Sequence[Any] = (), threads: int | None = None, donated: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self.traced = traced
         self.structure = structure
         self.times: dict[str, float] = {} if times is None else times
         self.captured = captured
         self.threads = threads
+        self.donated = tuple(donated)
         self.types = [v.type for v in traced.inputs]
         self._making = Lock()
         self._graph: Graph | None = None
@@ -61,10 +66,10 @@ class Lowered:
         with self._making, Paused():
             if self._program is None:
                 outputs = [a.type for a in self.traced.outputs]
-                found = None if cache.folder() is None else digest_of(self.traced)
+                found = None if cache.folder() is None else digest_of(self.traced, *self.donated)
                 key, constants = found or (None, [])
                 self._program = Program(
-                    lambda: self.graph, self.types, outputs, key, constants, self.times, self.threads
+                    lambda: self.graph, self.types, outputs, key, constants, self.times, self.threads, self.donated
                 )
             return self._program
 
@@ -92,6 +97,50 @@ class Lowered:
     def callbacks(self) -> list[str]:
         """Operations that have no native code and are computed by NumPy."""
         return self.program.callbacks
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """The bytes that a call needs, buffer by buffer with the lines that they are for: print it.
+
+        Example
+        -------
+        >>> import numpy as np, wengert as wg
+        >>> print(wg.jit(lambda x: np.cumsum(x) * 2).lower(np.ones(1000)).memory)
+        16,000 bytes
+          arena ...
+        """
+        return self.program.memory_plan
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """The time of each loop nest, library call and loop on arguments of these types, by the user's lines.
+
+        A version of the program with time stamps is compiled for it, and runs several times (once, if it prints).
+        Nothing is overwritten, donated or not.
+
+        Raises
+        ------
+        ShapeError, DtypeError : the arguments have other types than those that were lowered.
+        """
+        return self.measure(flatten((args, kwargs))[0])
+
+    def measure(self, leaves: Sequence[Any]) -> Profile:
+        """The profile for flat values."""
+        if self.captured:
+            raise UnsupportedError(
+                "profile: the function captures tensors of a transform", "profile the whole function"
+            )
+        if len(leaves) != len(self.types):
+            raise ShapeError(
+                f"profile: {len(leaves)} arrays and numbers, but the program takes {len(self.types)}",
+                "pass the arguments that were lowered, without static ones",
+            )
+        for k, (leaf, t) in enumerate(zip(leaves, self.types, strict=True)):
+            shape, kind = np.shape(leaf), np.asarray(leaf).dtype
+            if shape != t.shape:
+                raise ShapeError(f"profile: input {k} has shape {shape}, but was lowered as {t}", "lower it for these")
+            if not np.can_cast(kind, t.dtype, "same_kind"):
+                raise DtypeError(f"profile: input {k} has dtype {kind}, but was lowered as {t}", "lower it for these")
+        return self.program.profile(*fitting(leaves, self.types))
 
     @property
     def compiled(self) -> bool:

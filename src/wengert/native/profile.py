@@ -1,7 +1,7 @@
 """Where the time of a compiled program goes, by the user's lines: `f.profile(*args)`.
 
-The program is written a second time, by `Noting`, which remembers the operations that each outermost statement computes,
-and with time stamps between these statements. The program that ordinary calls run knows nothing of it.
+The program is written a second time, by `Noting`, which remembers the operations behind each outermost statement, and
+with time stamps between these statements. The program that ordinary calls run knows nothing of it.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ class Sections(Written):
 
         for s in e.root.statements:
             if isinstance(s, HEAVY):
-                if (isinstance(s, Run) and s.function in timed) or len(s.fields) == 0:  # type: ignore[attr-defined]
+                if (isinstance(s, Run) and s.function in timed) or len(s.fields) == 0:
                     end()
                 else:
                     mark = e.owners.get(id(s), (s, NOBODY))[1]
@@ -250,9 +250,9 @@ def described(statements: Sequence[Any], mark: Mark, e: Any) -> str:
     while left:
         s = left.pop()
         if isinstance(s, Call):
-            calls["a C function" if isinstance(s.name, Outside) else s.name] = None  # type: ignore[attr-defined]
+            calls["a C function" if isinstance(s.name, Outside) else s.name] = None
         elif isinstance(s, Back):
-            calls[f"{e.calls[s.site][0].primitive.name} by NumPy"] = None  # type: ignore[attr-defined]
+            calls[f"{e.calls[s.site][0].primitive.name} by NumPy"] = None
         for block in inner(s):
             left += block.statements
     return ", ".join(calls) if calls else "loops"
@@ -260,10 +260,10 @@ def described(statements: Sequence[Any], mark: Mark, e: Any) -> str:
 
 def inner(s: Any) -> Sequence[Block]:
     if isinstance(s, Loop):
-        return (s.body,)  # type: ignore[attr-defined]
+        return (s.body,)
     if isinstance(s, Branch):
-        return s.blocks  # type: ignore[attr-defined,no-any-return]
-    return (s.test, s.body) if isinstance(s, Repeat) else ()  # type: ignore[attr-defined]
+        return s.blocks  # type: ignore[no-any-return]
+    return (s.test, s.body) if isinstance(s, Repeat) else ()
 
 
 class Stamping(Emitter):
@@ -272,12 +272,12 @@ class Stamping(Emitter):
     def on_stamp(self, s: Stamp) -> None:
         place = self.table.setdefault("clock", len(self.table))
         self.written.setdefault("clock", CLOCK.format(place))
-        slot, now = f"%stamp.{s.clock}", "%" + self.fresh("now")  # type: ignore[attr-defined]
+        slot, now = f"%stamp.{s.clock}", "%" + self.fresh("now")
         line = f"  {slot} = alloca i64, align 8"
         if line not in self.entry:
             self.entry.append(line)
         self.emit(f"  {now} = call i64 @wengert.now()")
-        number = s.number  # type: ignore[attr-defined]
+        number = s.number
         if number is None:
             self.emit(f"  store i64 {now}, ptr {slot}")
             return

@@ -12,7 +12,6 @@ from ..graph.graph import Graph
 from ..graph.types import ArrayType, Dim
 from . import cache
 from .compiled import Compiled, Outside
-from .digest import digest_of_text
 from .inplace import taken
 from .loaded import Loaded
 from .loader import llvm
