@@ -1,9 +1,9 @@
 """Residuals: what a loop stacks for its derivative is cut down to what cannot be computed again cheaply.
 
 Shape: analysis (a minimum cut through the body), rebuild. Assumes: the backward part of a loop is a `scan` over what
-the forward part stacked (`ops.scan`). Guarantees: the same operations on the same values, so the same results, bit for bit.
-Of the values that a backward step reads, those go that follow by arithmetic and rearrangements from others that are
-stacked, from the loop's constants and from the arrays that it scans; stacking a state instead of the many numbers
+the forward part stacked (`ops.scan`). Guarantees: the same operations on the same values, so the same results, bit for
+bit. Of the values that a backward step reads, those go that follow by arithmetic and rearrangements from others that
+are stacked, from the loop's constants and from the arrays that it scans; stacking a state instead of the many numbers
 computed of it saves the memory and the time to write and read them, and costs a few operations in registers.
 Cost: that of a maximum flow for each loop that stacks anything.
 """
