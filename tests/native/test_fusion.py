@@ -259,3 +259,18 @@ def test_what_is_read_for_every_pair_is_computed_once():
     lines = wg.jit(f).lower(x).loops.splitlines()
     assert not any("div(" in line for line in lines if line.startswith("        "))
     numpy.testing.assert_allclose(wg.jit(f)(x), f(x), rtol=1e-10)
+
+
+def test_a_small_row_inside_a_flat_loop():
+    """A value that is computed again, known by index only, keeps the loops around it by index."""
+    spec = numpy.random.default_rng(1)
+    row = spec.normal(size=(1, 1, 7))
+
+    def f(x, row):
+        small = np.sum(np.tanh(row) * row, axis=0, keepdims=True)
+        wide = x * small + small
+        return wide, np.sum(wide), wide[::-1] * 2 + wide
+
+    x = spec.normal(size=(5, 9, 7))
+    for a, b in zip(wg.jit(f)(x, row), f(x, row), strict=True):
+        numpy.testing.assert_allclose(a, b, rtol=1e-12)

@@ -337,11 +337,30 @@ class Nests:
             s = run.stage
             whole = isinstance(s, Stored) or (isinstance(s, Reduced) and not s.kept)
             dense = run.memory is None or run.memory.dense
-            if not (whole and dense and s.flat_domain and len(s.domain) == len(shape)):
+            if not (whole and dense and s.flat_domain and len(s.domain) == len(shape)) or self._by_index(s):
                 return None
             if any(not (a is b or (isinstance(a, int) and a == b)) for a, b in zip(s.domain, shape, strict=True)):
                 return None
         return order
+
+    def _by_index(self: Any, stage: Stage) -> bool:
+        """Whether something that a stage computes on the way is known by index only."""
+        left: list[Any] = [stage.source]  # type: ignore[attr-defined]
+        seen: set[int] = set()
+        while left:
+            value = left.pop()
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            inner = value.stage if isinstance(value, Map) else value
+            if isinstance(inner, Stage) and inner is not stage:
+                if inner.inline and inner.ready is None:
+                    if not inner.flat_domain:
+                        return True
+                    left += self.sources(inner.source) if isinstance(inner.source, Map) else [inner.source]  # type: ignore[attr-defined]
+            elif isinstance(value, Map):
+                left += self.sources(value)
+        return False
 
     def _write_flat(self: Any, nest: Nest, order: Sequence[Running]) -> None:
         size: Any = 1
