@@ -21,7 +21,7 @@ from wengert.graph.stage import evaluate, stage
 from wengert.graph.types import type_of
 
 HERE = Path(__file__).name
-THROUGH_REGISTRY = {"convolve", "expm_frechet", "inverse_gap", "linear_recurrence", "windows"}
+THROUGH_REGISTRY = {"convolve", "opaque", "expm_frechet", "inverse_gap", "linear_recurrence", "windows"}
 """Operations whose source calls wengert: their references are too long, or read settings."""
 
 
