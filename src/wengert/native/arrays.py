@@ -146,6 +146,8 @@ class Map(Array):
         self._flat = flat
         self.sources = sources
         self.stage: Any = None
+        self.origin: Any = None
+        """The user's line that it belongs to."""
 
     @property
     def flattens_itself(self) -> bool:

@@ -181,6 +181,8 @@ class Builder:
         self.clock = 0
         self.buffers: list[Buffer] = []
         self.open: list[list[Buffer]] = []
+        self.opened: list[int] = []
+        """When the blocks at hand began."""
         self.sites: list[Callable[[Sequence[int]], Exception]] = []
         self.calls: list[Any] = []
         self.functions: dict[Any, Any] = {}
@@ -377,7 +379,7 @@ class Builder:
         return buffer
 
     def touch(self, buffer: Buffer) -> None:
-        self.clock += 1
+        self.clock += 2
         buffer.last = self.clock
         if len(self.open) > buffer.depth:  # alive until the loop that it is used in, and was made outside of, ends
             self.open[buffer.depth].append(buffer)
@@ -395,6 +397,9 @@ class Builder:
         return found
 
     def store(self, buffer: Buffer, offset: Any, value: Any) -> None:
+        if buffer.last == buffer.birth:  # until now it needed no room; in a loop, from its beginning
+            outside = len(self.open) > buffer.depth
+            buffer.birth = self.opened[buffer.depth] if outside else self.clock + 1
         self.touch(buffer)
         buffer.version += 1
         value = self.lift(value, NATIVE[buffer.dtype])
@@ -405,17 +410,28 @@ class Builder:
     def grow(self, buffer: Buffer, count: Any) -> None:
         self.block.statements.append(Grow(buffer, self.lift(count, INDEX)))
 
+    def opens(self) -> None:
+        """A block begins."""
+        self.clock += 1
+        self.open.append([])
+        self.opened.append(self.clock)
+
+    def closes(self) -> None:
+        """A block ends, and with it what was used in it and made outside."""
+        self.clock += 1
+        self.opened.pop()
+        for buffer in self.open.pop():
+            buffer.last = self.clock
+
     # Structure ------------------------------------------------------------------------------------------
 
     @contextmanager
     def inside(self, block: Block, looping: bool = False) -> Iterator[Block]:
         outer, self.block = self.block, block
         self.memos.append({})
-        self.open.append([])
+        self.opens()
         yield block
-        self.clock += 1
-        for buffer in self.open.pop():
-            buffer.last = self.clock
+        self.closes()
         self.memos.pop()
         self.block = outer
 
@@ -447,14 +463,12 @@ class Builder:
         blocks = Block(), Block()
         statement = Repeat(blocks[0], None, blocks[1])
         self.block.statements.append(statement)
-        self.open.append([])
+        self.opens()
         with self.inside(blocks[0]):
             statement.proceed = test()
         with self.inside(blocks[1]):
             body()
-        self.clock += 1
-        for buffer in self.open.pop():
-            buffer.last = self.clock
+        self.closes()
 
     def branch(self, index: Any, cases: Sequence[Callable[[], None]]) -> None:
         """`cases[index]()`; the last one for any other index."""

@@ -91,6 +91,8 @@ class Lowering(
             given = [known[a] if isinstance(a, Var) else self.constant(a) for a in node.inputs]
             outs = self.apply(node, given)
             for var, out in zip(node.outputs or (), outs, strict=True):
+                if out.__class__ is Map and out.origin is None:
+                    out.origin = node.source
                 target = (targets or {}).get(var)
                 known[var] = self.settled(out, uses.get(var, 0) > 1, target)
             self.leave([node], known, uses)

@@ -106,7 +106,7 @@ class Lowered:
         -------
         >>> import numpy as np, wengert as wg
         >>> print(wg.jit(lambda x: np.cumsum(x) * 2).lower(np.ones(1000)).memory)
-        16,000 bytes
+        24,000 bytes
           arena ...
         """
         return self.program.memory_plan

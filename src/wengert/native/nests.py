@@ -196,8 +196,11 @@ class Nests:
             for small in facts[s].varying:
                 self.in_memory(small)
         self.running = {s: Running(s, facts[s]) for s in stages}
+        source = self.source
         for s in stages:
+            self.source = s.origin
             self._place(s, plan)
+        self.source = source
         self._write(plan.items, 0)
         for s in stages:
             if plan.shared[s] == 0 and s.ready is not None:

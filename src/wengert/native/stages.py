@@ -131,6 +131,8 @@ class Stored(Stage):
     def __init__(self, e: Any, source: Array) -> None:
         super().__init__(e, source.shape, source.dtype, source.shape, range(source.ndim))
         self.source = source
+        if isinstance(source, Map) and source.origin is not None:  # it may become a stage while another line is lowered
+            self.origin = source.origin
 
     def value(self, e: Any, index: Index) -> Value:
         source = self.source
