@@ -281,3 +281,9 @@ def test_other_callables():
     close(jit(numpy.sum)(numpy.ones(3)), 3)
     bound = numpy.linspace(0, 1, 4)
     close(jit(lambda x: x + bound)(bound), 2 * bound)
+
+
+@pytest.mark.parametrize("transform", [wg.jit, wg.vmap])
+def test_what_is_no_function_is_refused_at_once(transform):
+    with pytest.raises(TypeError, match="a function, not 3.0"):
+        transform(3.0)

@@ -107,3 +107,6 @@ def test_the_environment_sets_the_number():
 def test_bad_numbers_are_told():
     with pytest.raises(ValueError, match="0 threads"):
         wg.jit(chain, threads=0)
+    for wrong in (2.5, "2", True):
+        with pytest.raises(TypeError, match="threads="):
+            wg.jit(chain, threads=wrong)

@@ -193,6 +193,8 @@ def test_python_conditions_on_the_carry_work_outside_loops_only():
         (lambda: wg.scan(lambda c, x: (c, c), 0.0, {"a": np.ones(3), "b": np.ones(4)}), errors.ShapeError, "'b'"),
         (lambda: wg.scan(lambda c, x: (c, c), 0.0), errors.ShapeError, "length"),
         (lambda: wg.while_loop(lambda v: v > 0, lambda v: v - 1, np.ones(2)), errors.ShapeError, "boolean"),
+        (lambda: wg.scan(lambda c, _: (c, c), 1.0, length=-1), errors.ShapeError, "length -1"),
+        (lambda: wg.scan(lambda c, _: (c, c), 1.0, length=3.0), errors.ShapeError, "an integer"),
         (lambda: wg.switch(2, [lambda: 1.0, lambda: 2.0]), errors.IndexOutOfBoundsError, "2 branches"),
         (lambda: wg.switch(0.5, [lambda: 1.0]), errors.DtypeError, "integer"),
         (lambda: wg.cond(np.ones(2) > 0, lambda: 1.0, lambda: 2.0), errors.ShapeError, "np.where"),

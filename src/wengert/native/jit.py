@@ -405,6 +405,10 @@ def jit(
     np.float64(2.0)
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if fn is not None and not callable(fn):
+        raise TypeError(f"jit compiles a function, not {fn!r}; options are given by name")
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise TypeError(f"jit: threads={threads!r}; give a whole number, or None for all processors")
     if threads is not None and threads < 1:
         raise ValueError(f"jit: {threads} threads; there is at least 1")
     donated = (donate,) if isinstance(donate, (str, int)) else tuple(donate)

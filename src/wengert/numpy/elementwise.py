@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DtypeError
 from ..graph.interpreter import type_of_value
 from ..graph.tensor import Tensor
 from ..ops import arithmetic as a
 from ..ops import compare as c
 from ..ops import exponential as e
 from ..ops import trigonometric as t
+from ..ops.cut import stop_gradient
 from ..ops.families import Elementwise
 from ..ops.shape import convert
 from .convert import as_operand
@@ -96,6 +98,19 @@ def _sign(x: Any) -> Any:
     return x / c.where(c.equal(length, 0), 1.0, length)
 
 
+def _fabs(x: Any) -> Any:
+    """|x| as a float, also of integers."""
+    dtype = type_of_value(x).dtype
+    if dtype.kind == "c":
+        raise DtypeError(f"fabs of complex numbers, {type_of_value(x)}", "use np.abs")
+    return a.absolute(x if dtype.kind == "f" else convert(x, np.fabs(np.zeros((), dtype)).dtype))
+
+
+def _heaviside(x: Any, y: Any) -> Any:
+    """0 below 0, 1 above, y at 0; NaN where x is."""
+    return c.where(c.less(x, 0), 0.0, c.where(c.greater(x, 0), 1.0, c.where(c.equal(x, 0), y, stop_gradient(x))))
+
+
 add = public(np.add, a.add)
 subtract = public(np.subtract, a.subtract)
 multiply = public(np.multiply, a.multiply)
@@ -109,8 +124,8 @@ float_power = public(
 )
 negative = public(np.negative, a.negative)
 positive = public(np.positive, a.positive)
-absolute = abs = public(np.absolute, a.absolute, np.fabs)
-fabs = absolute
+absolute = abs = public(np.absolute, a.absolute)
+fabs = public(np.fabs, _fabs)
 sign = public(np.sign, _sign)
 sqrt = public(np.sqrt, a.sqrt)
 square = public(np.square, a.square)
@@ -129,7 +144,7 @@ maximum = public(np.maximum, a.maximum)
 minimum = public(np.minimum, a.minimum)
 fmax = public(np.fmax, a.fmax)
 fmin = public(np.fmin, a.fmin)
-heaviside = public(np.heaviside, lambda x, y: c.where(c.less(x, 0), 0.0, c.where(c.greater(x, 0), 1.0, y)))
+heaviside = public(np.heaviside, _heaviside)
 exp = public(np.exp, e.exp)
 exp2 = public(np.exp2, e.exp2)
 expm1 = public(np.expm1, e.expm1)

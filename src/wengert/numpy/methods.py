@@ -101,6 +101,8 @@ def attach_operators() -> None:
     Tensor.__pow__ = power  # type: ignore[attr-defined]
     Tensor.__rpow__ = reflected_power  # type: ignore[attr-defined]
     Tensor.__ipow__ = in_place(power)  # type: ignore[attr-defined]
+    Tensor.__divmod__ = lambda self, other: (self // other, self % other)  # type: ignore[attr-defined]
+    Tensor.__rdivmod__ = lambda self, other: (other // self, other % self)  # type: ignore[attr-defined]
     Tensor.__array_function__ = array_function  # type: ignore[attr-defined]
     Tensor.__array_ufunc__ = array_ufunc  # type: ignore[attr-defined]
 

@@ -256,6 +256,8 @@ def scan(
         length = shape[0]
     if length is None:
         raise ShapeError("scan: no xs and no length", "give length=")
+    if not isinstance(length, (int, np.integer)) or length < 0:
+        raise ShapeError(f"scan: length {length!r}", "give the number of steps, an integer of at least 0")
     x_types = [ArrayType(shape_of(x)[1:], type_of_value(x).dtype) for x in x_leaves]
     both = flatten((init, xs))[1]
 

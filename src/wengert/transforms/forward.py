@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DtypeError, IntegerInputError, NotDifferentiableError, ShapeError, WengertError
+from ..errors import (
+    DtypeError,
+    IntegerInputError,
+    NotDifferentiableError,
+    ShapeError,
+    TreeMismatchError,
+    WengertError,
+)
 from ..graph.graph import Graph
 from ..graph.interpreter import Interpreter, bind, is_traced, type_of_value
 from ..graph.primitive import Primitive
@@ -146,9 +153,13 @@ def check_tangent(primal: Any, tangent: Any, path: str, what: str = "tangent", l
         )
     found = type_of_value(tangent)
     if found.shape != t.shape:
-        raise ShapeError(f"{what}{path} is {found}, but the {like} is {t}", f"give the {what} the shape {t.shape}")
+        raise ShapeError(
+            f"{what}{path} is {found}, but the {like} is {t}", f"give the {what.strip()} the shape {t.shape}"
+        )
     if found.dtype.kind not in "biufc" or (found.dtype.kind == "c" and t.dtype.kind == "f"):
-        raise DtypeError(f"{what}{path} is {found}, but the {like} is {t}", f"give the {what} the dtype {t.dtype}")
+        raise DtypeError(
+            f"{what}{path} is {found}, but the {like} is {t}", f"give the {what.strip()} the dtype {t.dtype}"
+        )
     return convert(tangent, t.dtype) if found.dtype != t.dtype or not hasattr(tangent, "dtype") else tangent
 
 
@@ -177,7 +188,7 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any],
     (np.float64(8.0), np.float64(12.0))
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise DtypeError("jvp takes tuples of primals and tangents", "write wg.jvp(f, (x,), (t,))")
+        raise TreeMismatchError("jvp takes tuples of primals and tangents", "write wg.jvp(f, (x,), (t,))")
     leaves, structure = flatten(tuple(primals))
     directions = flatten_as(structure, tuple(tangents), "jvp: tangents against primals", "tangents")
     names = paths(structure)

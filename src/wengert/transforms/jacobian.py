@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IntegerInputError, NonScalarOutputError
+from ..errors import IntegerInputError, NonScalarOutputError, TreeMismatchError
 from ..graph.interpreter import is_traced, type_of_value
 from ..graph.trees import flatten, unflatten
 from ..ops.families import shape_of
@@ -205,7 +205,7 @@ def hvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any])
     array([6., 0.])
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)) or not primals:
-        raise IntegerInputError("hvp takes tuples of primals and tangents", "write wg.hvp(f, (x,), (v,))")
+        raise TreeMismatchError("hvp takes tuples of primals and tangents", "write wg.hvp(f, (x,), (v,))")
     gradient = whole_gradient(fn, 0, "hvp")
     if len(tangents) == 1 < len(primals):
         first, *rest = primals

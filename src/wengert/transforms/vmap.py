@@ -203,6 +203,8 @@ def vmap(
     if (compiled := getattr(fn, "compiled_with", None)) is not None:
         key = f"vmap {in_axes} {out_axes} {axis_size} {mode}"
         return compiled(key, lambda f: vmap(f, in_axes, out_axes, axis_size, mode))  # type: ignore[no-any-return]
+    if not callable(fn):
+        raise TypeError(f"vmap maps a function, not {fn!r}")
     if mode not in batchings:
         raise BatchAxisError(f"vmap: mode {mode!r}", 'choose "lanes" or "mask"')
     if axis_size is not None and (not isinstance(axis_size, (int, np.integer)) or axis_size < 0):
