@@ -131,6 +131,21 @@ class Memory(Array):
         return e.load(self.buffer, offset)  # type: ignore[no-any-return]
 
 
+class Joined(Array):
+    """Complex numbers as arrays of their parts, on their way to memory."""
+
+    def __init__(self, shape: Sequence[Any], dtype: np.dtype[Any], parts: Sequence[Array]) -> None:
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self.parts = tuple(parts)
+
+
+def parts_of(value: Memory) -> tuple[Memory, Memory]:
+    """The real and the imaginary parts of complex numbers in memory."""
+    steps = [2 * n if isinstance(n, int) else n for n in value.strides]
+    return tuple([Memory(value.buffer, value.shape, value.offset + k, steps) for k in (0, 1)])  # type: ignore[return-value]
+
+
 class Map(Array):
     """An array that is computed where it is read, or by its stage if it has one.
 

@@ -485,7 +485,7 @@ class Emitter:
         arena = [x.buffer.kind == "arena" for x in column]
         owners = list(dict.fromkeys("arena" if a else x.buffer for x, a in zip(column, arena, strict=True)))
         bases = ["%arena" if owner == "arena" else self.base(owner) for owner in owners]
-        offsets = [x.offset * x.dtype.itemsize + x.buffer.place * a for x, a in zip(column, arena, strict=True)]
+        offsets = [x.offset * x.buffer.dtype.itemsize + x.buffer.place * a for x, a in zip(column, arena, strict=True)]
         if len(owners) == 1:
             step = offsets[1] - offsets[0]
             if all(b - a == step for a, b in itertools.pairwise(offsets)):

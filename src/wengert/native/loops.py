@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..passes.complex_rules import PARTS
+
 NATIVE = {np.dtype(t): n for t, n in (
     (np.float64, "f64"), (np.float32, "f32"), (np.int64, "i64"), (np.int32, "i32"), (np.int16, "i16"), (np.int8, "i8"),
     (np.uint64, "u64"), (np.uint32, "u32"), (np.uint16, "u16"), (np.uint8, "u8"), (np.bool_, "bool"),
@@ -55,16 +57,20 @@ class Cell:
 
 class Buffer:
     """Memory for `size` elements. `kind` says whose: an input's, an output's, a constant's, of the arena, or a
-    record, which grows while the program runs. `place` is the argument's number, the address or the arena offset.
+    record, which grows while the program runs. Complex numbers are two elements each; `holds` is the dtype that
+    others see. `place` is the argument's number, the address or the arena offset.
     `row` marks what a step of a nest uses and nobody reads after it. `origin` is the user's line that it is for.
     """
 
-    __slots__ = ("birth", "depth", "dtype", "kind", "last", "number", "origin", "place", "row", "size", "version")
+    __slots__ = (
+        "birth", "depth", "dtype", "holds", "kind", "last", "number", "origin", "place", "row", "size", "version",
+    )  # fmt: skip
 
     def __init__(self, kind: str, dtype: np.dtype[Any], size: Any, number: int, place: int = -1) -> None:
         self.kind = kind
-        self.dtype = dtype
-        self.size = size
+        self.holds = dtype
+        self.dtype = PARTS.get(dtype, dtype)
+        self.size = size if dtype not in PARTS else 2 * size
         self.number = number
         self.place = place
         self.birth = self.last = self.depth = self.version = 0

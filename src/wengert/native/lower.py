@@ -16,13 +16,16 @@ from ..graph.graph import Graph
 from ..graph.nodes import Const, Node, Var
 from ..graph.types import ArrayType, Dim
 from ..ops.part import Part
+from ..passes.complex_rules import PARTS
 from .arrays import (
     Array,
     Elements,
+    Joined,
     Map,
     Memory,
     known_size,
     offset_of,
+    parts_of,
     positions,
     remembered,
     row_major,
@@ -132,7 +135,16 @@ class Lowering(
         """Whether registers hold all the values of a node."""
         atoms = [*node.inputs, *(node.outputs or ())]
         inside = () if "call" in node.primitive.facts else node.subgraphs  # a call's nodes are asked one by one
-        return all(a.dtype in NATIVE for a in atoms) and all(Lowering.native(n) for _, g in inside for n in g.nodes)
+        mine = "parts" in node.primitive.facts or all(a.dtype in NATIVE for a in atoms)
+        return mine and all(Lowering.writable(n) for _, g in inside for n in g.nodes)
+
+    @staticmethod
+    def writable(node: Node) -> bool:
+        """Whether a node inside a loop can be written there: natively, or as a callback on complex numbers."""
+        atoms = [*node.inputs, *(node.outputs or ())]
+        return all(a.dtype in NATIVE or a.dtype in PARTS for a in atoms) and all(
+            Lowering.writable(n) for _, g in node.subgraphs for n in g.nodes
+        )
 
     def settled(self, value: Array, many: bool, target: Memory | None = None) -> Array:
         """A result as it is kept: small ones in registers, expensive ones that are read again as stages."""
@@ -224,7 +236,21 @@ class Lowering(
         return tuple(self.dims[n] if isinstance(n, Dim) else n if isinstance(n, Value) else int(n) for n in shape)
 
     def whole(self, buffer: Buffer, shape: Sequence[Any]) -> Memory:
-        return Memory(buffer, shape, 0, row_major(self, shape), dense=True)
+        found = Memory(buffer, shape, 0, row_major(self, shape), dense=True)
+        found.dtype = buffer.holds
+        return found
+
+    def joined(self, re: Array, im: Array, out: ArrayType) -> Joined:
+        """Complex numbers from their parts, which may have to be repeated."""
+        shape = self.extents(out.shape)
+        parts = [self.fitted(x, shape, PARTS[out.dtype]) for x in (re, im)]
+        return Joined(shape, out.dtype, parts)
+
+    def part_of(self, x: Array, imaginary: bool) -> Any:
+        """One part of complex numbers."""
+        if isinstance(x, Joined):
+            return x.parts[imaginary]
+        return parts_of(x)[imaginary] if isinstance(x, Memory) and x.dtype in PARTS else NotImplemented
 
     def new(self, shape: Sequence[Any], dtype: Any) -> Memory:
         """Uninitialised memory."""

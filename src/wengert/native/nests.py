@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .arrays import Array, Elements, Index, Map, Memory, known_size, offset_of, positions
+from .arrays import Array, Elements, Index, Joined, Map, Memory, known_size, offset_of, parts_of, positions
 from .fusion import Nest, Plan, again
 from .loops import NATIVE, Block, Loop, Value
 from .stages import Assembled, Facts, Reduced, Scattered, Stage, Stored
@@ -71,6 +71,17 @@ class Running:
         self.reduced_short = [k for k in facts.short if k in stage.reduced]
 
 
+def in_parts(pairs: Iterable[tuple[Array, Memory]]) -> list[tuple[Array, Memory]]:
+    """Values and where they go, joined complex numbers part by part."""
+    found: list[tuple[Array, Memory]] = []
+    for value, target in pairs:
+        if isinstance(value, Joined):
+            found += zip(value.parts, parts_of(target), strict=True)
+        else:
+            found.append((value, target))
+    return found
+
+
 class Nests:
     """Part of `Lowering`."""
 
@@ -110,6 +121,8 @@ class Nests:
             seen.add(id(value))
             if isinstance(value, Map) and value.stage is not None:
                 value = value.stage
+            if isinstance(value, Joined):
+                left += value.parts
             if isinstance(value, Stage):
                 if value.ready is not None:
                     continue
@@ -144,7 +157,7 @@ class Nests:
     def deliver(self: Any, pairs: Sequence[tuple[Array, Memory]]) -> None:
         """Write arrays to memory of their shapes, in common loops."""
         wanted = []
-        for value, target in pairs:
+        for value, target in in_parts(pairs):
             if isinstance(value, Map) and value.stage is not None:
                 value = value.stage
             if value is target or (isinstance(value, Stage) and value.ready is target):

@@ -112,7 +112,11 @@ class Parts:
             self.kept.append((array, buffer))
             size = first.type.size
             rows = self.whole(buffer, array.shape)
-            return [Memory(buffer, first.shape, n * size, rows.strides[1:], True) for n in range(len(atoms))]
+            width = buffer.size // array.size  # 2 numbers for a complex one
+            found = [Memory(buffer, first.shape, n * size * width, rows.strides[1:], True) for n in range(len(atoms))]
+            for memory in found:
+                memory.dtype = rows.dtype
+            return found
         fixed = len(set(map(id, atoms))) == 1
         for atom in atoms:
             if isinstance(atom, Const):

@@ -270,13 +270,47 @@ def _real_dtype(x: ArrayType) -> Any:
     return np.empty(0, x.dtype).real.dtype
 
 
+class Part(Elementwise, abstract=True):
+    """Real or imaginary part, which compiled programs read where the complex number lies."""
+
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        if types[0].dtype.kind == "c":
+            return e.part_of(operands[0], self.name == "imag")
+        return super().lowering(e, operands, types, out)
+
+
 real = elementwise(
-    "real", np.real, 1, dtypes=_real_dtype, facts=("linear", "zero at zero"), scalar=lambda e, x: x,
-    doc="Real part",
+    "real", np.real, 1, dtypes=_real_dtype, facts=("linear", "zero at zero", "parts"), scalar=lambda e, x: x,
+    family=Part, doc="Real part",
 )  # fmt: skip
 imag = elementwise(
-    "imag", np.imag, lambda: -1j, dtypes=_real_dtype, facts=("linear", "zero at zero"), doc="Imaginary part"
-)
+    "imag", np.imag, lambda: -1j, dtypes=_real_dtype, facts=("linear", "zero at zero", "parts"),
+    scalar=lambda e, x: e.const(0, x.dtype), family=Part, doc="Imaginary part",
+)  # fmt: skip
+
+
+def _complex_dtype(*types: ArrayType) -> Any:
+    return np.result_type(np.result_type(*(t.promotes_as for t in types)), np.complex64)
+
+
+def _from_parts(re: Any, im: Any) -> Any:
+    dtype = np.result_type(np.result_type(re, im), np.complex64)
+    out = np.empty(np.broadcast_shapes(np.shape(re), np.shape(im)), dtype)
+    out.real, out.imag = re, im
+    return out[()]
+
+
+class Joined(Elementwise, abstract=True):
+    """Parts of compiled programs that are written to memory as complex numbers."""
+
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return e.joined(operands[0], operands[1], out)
+
+
+complex_of = elementwise(
+    "complex", _from_parts, 1, lambda: 1j, dtypes=_complex_dtype, facts=("tame", "parts"), family=Joined, complex=False,
+    doc="The complex number with these real and imaginary parts",
+)  # fmt: skip
 angle = elementwise(
     "angle", np.angle, lambda x: -1j / vocabulary.where(vocabulary.equal(x, 0), 1.0, x),
     dtypes=lambda x: np.angle(np.empty(0, x.dtype)).dtype, samples=reals(0.2, 3),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from ..errors import WengertError
 from ..graph.graph import Graph
 from .build import Pass
+from .complex_parts import complex_parts
 from .cse import cse
 from .dce import dce
 from .fold import fold
@@ -37,13 +38,14 @@ PIPELINE: tuple[Pass, ...] = (
 
 NATIVE: tuple[Pass, ...] = (
     *(functools.partial(inline, final=True) if change is inline else change for change in PIPELINE),
+    complex_parts,
     residuals,
     cse,
     dce,
     outline,
 )
-"""The order for compiling: derivatives are settled; loops stack less for them, which pays where operations run in
-registers; at the end, long graphs become parts, compiled one by one."""
+"""The order for compiling: derivatives are settled; complex numbers become pairs of real ones; loops stack less for
+them, which pays where operations run in registers; at the end, long graphs become parts, compiled one by one."""
 
 RULES: tuple[Callable[..., Graph], ...] = (strength, products, simplify)
 """Passes made of rules, which take `allow`."""
