@@ -13,6 +13,8 @@ import pytest
 import wengert as wg
 import wengert.numpy as np
 from wengert.errors import DonationError
+from wengert.native.donation import unfit
+from wengert.testing import random_program
 
 rng = numpy.random.default_rng(0)
 
@@ -219,3 +221,14 @@ def test_arrays_that_cannot_be_donated() -> None:
 def test_branches_and_donation_do_not_go_together() -> None:
     with pytest.raises(DonationError, match="branches"):
         wg.jit(lambda x: x, branches=True, donate="x")
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_programs_compute_the_same(seed: int) -> None:
+    program = random_program(seed)
+    given = copy.deepcopy(list(program.inputs))
+    donated = tuple(k for k, a in enumerate(given) if isinstance(a, numpy.ndarray) and unfit(a) is None)
+    wanted = wg.jit(program.function)(*given)
+    found = wg.jit(program.function, donate=donated)(*given)
+    for a, b in zip(found, wanted, strict=True):
+        numpy.testing.assert_array_equal(a, b)
