@@ -62,7 +62,7 @@ class Parts:
             found.write(e, body)
         return found  # type: ignore[no-any-return]
 
-    def part(self: Any, body: Graph, operands: Sequence[Array], out: Sequence[ArrayType]) -> list[Array]:
+    def call_part(self: Any, body: Graph, operands: Sequence[Array], out: Sequence[ArrayType]) -> list[Array]:
         """A single call."""
         function = self.function(body)
         row = [self.in_memory(x) for x in operands]

@@ -32,4 +32,4 @@ class Part(Call):
         return tuple([as_typed(atom, out) if isinstance(atom, Var) else out for out, atom in pairs])
 
     def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: Sequence[ArrayType]) -> Any:
-        return e.part(self.body, operands, out)
+        return e.call_part(self.body, operands, out)
