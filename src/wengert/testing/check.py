@@ -204,7 +204,8 @@ class Check:
         return total(products(self.flat.cotangent()(w, *self.point), t))
 
     def shifted(self, t: Leaves, by: float) -> list[Any]:
-        moved = [x + np.asarray(by * d, x.dtype) for x, d in zip(self.point, t, strict=True)]
+        # Arrays like the point: a scalar of NumPy times a Python number may be a Python number.
+        moved = [np.asarray(x + np.asarray(by * d, x.dtype)) for x, d in zip(self.point, t, strict=True)]
         return [np.asarray(out, complex) for out in self.flat.run(*moved)]
 
     def slope(self, t: Leaves, w: Leaves, step: float) -> tuple[float, float]:
