@@ -286,5 +286,5 @@ def test_other_callables():
 
 @pytest.mark.parametrize("transform", [wg.jit, wg.vmap])
 def test_what_is_no_function_is_refused_at_once(transform):
-    with pytest.raises(TypeError, match="a function, not 3.0"):
+    with pytest.raises(TypeError, match=r"a function, not 3\.0"):
         transform(3.0)

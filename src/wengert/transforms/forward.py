@@ -151,15 +151,11 @@ def check_tangent(primal: Any, tangent: Any, path: str, what: str = "tangent", l
         raise IntegerInputError(
             f"{what}{path} is not zero, but the {like} is {t}: integers have no derivative", "pass the input as a float"
         )
-    found = type_of_value(tangent)
+    found, name = type_of_value(tangent), what.strip()
     if found.shape != t.shape:
-        raise ShapeError(
-            f"{what}{path} is {found}, but the {like} is {t}", f"give the {what.strip()} the shape {t.shape}"
-        )
+        raise ShapeError(f"{what}{path} is {found}, but the {like} is {t}", f"give the {name} the shape {t.shape}")
     if found.dtype.kind not in "biufc" or (found.dtype.kind == "c" and t.dtype.kind == "f"):
-        raise DtypeError(
-            f"{what}{path} is {found}, but the {like} is {t}", f"give the {what.strip()} the dtype {t.dtype}"
-        )
+        raise DtypeError(f"{what}{path} is {found}, but the {like} is {t}", f"give the {name} the dtype {t.dtype}")
     return convert(tangent, t.dtype) if found.dtype != t.dtype or not hasattr(tangent, "dtype") else tangent
 
 
