@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DtypeError
 from ..graph.graph import Graph
 from ..graph.interpreter import bind, type_of_value
 from ..graph.nodes import Node, Var
@@ -213,6 +214,8 @@ class Splitter:
             return Pair(None, None)
         if name == "complex":
             return Pair(*values)
+        if not self.acts_on_parts(node, t):
+            return None
         if "bilinear" in primitive.facts and len(values) == 2:
             x, y = (v if isinstance(v, Pair) else Pair(as_part(v, PARTS[t.dtype]), None) for v in values)
             x, y = (self.of_shape(v, a.type) for v, a in zip((x, y), node.inputs, strict=True))
@@ -220,6 +223,19 @@ class Splitter:
         if isinstance(primitive, Linear) or ("linear" in primitive.facts and len(values) == 1):
             return self.linear(node, values, t)
         return None
+
+    @staticmethod
+    def acts_on_parts(node: Node, t: ArrayType) -> bool:
+        """Whether a linear operation makes parts of parts; a Fourier transform makes complex numbers."""
+        if "linear" not in node.primitive.facts and "bilinear" not in node.primitive.facts:
+            return False
+        given = [a.type._replace(dtype=PARTS[a.dtype], weak=False) if is_complex(a) else a.type for a in node.inputs]
+        mixed = [x._replace(dtype=PARTS[t.dtype], weak=False) if t.dtype in PARTS and x.dtype.kind == "f" else x
+                 for x in given]  # fmt: skip
+        try:
+            return bool(node.primitive.type(*mixed).dtype == PARTS.get(t.dtype, t.dtype))
+        except DtypeError:
+            return False
 
     @staticmethod
     def of_shape(x: Pair, t: ArrayType) -> Pair:
@@ -240,6 +256,8 @@ class Splitter:
         primitive: Any = node.primitive
         chosen = primitive.linear_operands(len(values)) if isinstance(primitive, Linear) else range(len(values))
         if t.dtype not in PARTS:
+            if any(is_complex(node.inputs[k]) for k in chosen):
+                return None
             return self.do(primitive, *[self.both(x, a.type)[0] if isinstance(x, Pair) else x
                                         for x, a in zip(values, node.inputs, strict=True)])  # fmt: skip
         rows = []
