@@ -94,7 +94,7 @@ ONE: list[tuple[str, Callable[[Any], bool]]] = [
     ("np.expm1(0.2 * {x})", always),
     ("np.arctan({x})", real),
     ("(2.5 + np.sin({x})) ** 1.5", real),
-    ("(1 - 0.5j) * {x}", always),
+    ("np.multiply(1 - 0.5j, {x})", always),
     ("np.real({x})", always),
     ("np.imag({x})", lambda x: x.dtype.kind == "c"),
     ("np.conj({x})", always),
