@@ -47,7 +47,7 @@ from numpy import (  # noqa: F401
     uint64,
 )  # fmt: skip
 
-from . import linalg  # noqa: F401
+from . import fft, linalg  # noqa: F401
 from . import protocols as _protocols  # noqa: F401
 from . import special as _special  # noqa: F401
 from .convolving import *  # noqa: F403
