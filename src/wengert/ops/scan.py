@@ -165,8 +165,7 @@ class Scan(Loop):
         zeros = getattr(jvp_graph, "zeros", zeros_like)
         full = list(tangents)
         full[self.consts : self.consts + n] = [
-            zeros(p) if m and t is None else t
-            for p, t, m in zip(self.parts(primals)[1], init, moving, strict=True)
+            zeros(p) if m and t is None else t for p, t, m in zip(self.parts(primals)[1], init, moving, strict=True)
         ]
         everything = [*primals, *[t for t, f in zip(full, flags, strict=True) if f]]
         instance = Scan(body, len(c) + len(tc), n + sum(moving), self.length, self.reverse)
