@@ -149,3 +149,8 @@ def test_tolerances_and_directions_are_the_callers() -> None:
 def test_misuse_is_refused(args: Any, options: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         check_grads(lambda x: x * x, args, **options)
+
+
+def test_a_kink_with_the_mean_slope_passes_at_any_order():
+    check_grads(lambda p: np.sum(np.abs(p)), (numpy.array([0.0, 1.0]),), order=3)
+    check_grads(lambda p: np.sum(np.maximum(p, 0.0) * p), (numpy.array([0.0, 1.0]),), order=1)

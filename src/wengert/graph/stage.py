@@ -74,7 +74,7 @@ class Stage(Interpreter):
                         interpreter.done += change
 
     def type(self, tensor: Tensor) -> ArrayType:
-        return self._types.get(tensor.note) or tensor.note.type  # type: ignore[no-any-return]
+        return self._types.get(tensor.note) or tensor.note.type
 
     def concrete(self, tensor: Tensor) -> Any:
         return None

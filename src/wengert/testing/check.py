@@ -134,7 +134,7 @@ def check_order(
     for mode in modes:
         check = Check(flat, point, values, mode, rtol, atol, k)
         check.compare(t, w)
-        if order > 1:
+        if order > 1 and check.kink(t, w) is None:  # at a kink the slope jumps: it has no slope of its own
             if mode == "forward":
                 inner, names, fixed = flat.tangent(), flat.outputs, t
             else:
