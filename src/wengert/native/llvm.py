@@ -8,12 +8,16 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from . import mathematics_rescue as rescue
 from .compiled import Outside
 from .loops import Back, Block, Branch, Buffer, Builder, Call, Check, Grow, Loop, Repeat, Run, Store, Value, Write
 from .threads import Division, Whole
 
-TYPES = {"f64": "double", "f32": "float", "bool": "i1"} | {f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)}
+TYPES = {"f64": "double", "f32": "float", "f16": "half", "bool": "i1"} | {
+    f"{k}{n}": f"i{n}" for k in "iu" for n in (8, 16, 32, 64)
+}
 BINARY = {
     "add": ("fadd", "add", "add", "or"), "sum": ("fadd reassoc contract", "add", "add", "or"),
     "plus": ("fadd contract", "", "", ""), "minus": ("fsub contract", "", "", ""),
@@ -48,6 +52,8 @@ def literal(number: Any, dtype: str) -> str:
         return "true" if number else "false"
     if dtype[0] != "f":
         return str(number)
+    if dtype == "f16":
+        return f"0xH{int(np.float16(number).view(np.uint16)):04X}"
     if dtype == "f32" and math.isfinite(number):
         number = struct.unpack("<f", struct.pack("<f", number))[0]
     return "0x" + struct.pack(">d", number).hex().upper()
@@ -151,8 +157,8 @@ class Emitter:
             base = name
         name = "%" + self.fresh()
         from_size = f"[{buffer.dtype.itemsize} x i8]"
-        if buffer.dtype.kind == "f" and buffer.dtype.itemsize in (4, 8):
-            from_size = "double" if buffer.dtype.itemsize == 8 else "float"
+        if buffer.dtype.kind == "f" and buffer.dtype.itemsize in (2, 4, 8):
+            from_size = TYPES[f"f{8 * buffer.dtype.itemsize}"]
         elif buffer.dtype.kind in "iub":
             from_size = f"i{8 * buffer.dtype.itemsize}"
         self.emit(f"  {name} = getelementptr inbounds {from_size}, ptr {base}, {self.typed(offset)}")
@@ -226,7 +232,7 @@ class Emitter:
         a, b = kind(x.dtype), kind(dtype)
         t = TYPES[dtype]
         if a == 0 and b == 0:
-            word = "fpext" if dtype == "f64" else "fptrunc"
+            word = "fpext" if int(dtype[1:]) > int(x.dtype[1:]) else "fptrunc"
         elif a == 0:  # out of range or NaN: the nearest integer or 0, never undefined
             self.call(name, f"llvm.fpto{'s' if b == 1 else 'u'}i.sat.i{dtype[1:]}.{x.dtype}", t, (x,))
             return

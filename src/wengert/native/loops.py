@@ -17,10 +17,11 @@ import numpy as np
 from ..passes.complex_rules import PARTS
 
 NATIVE = {np.dtype(t): n for t, n in (
-    (np.float64, "f64"), (np.float32, "f32"), (np.int64, "i64"), (np.int32, "i32"), (np.int16, "i16"), (np.int8, "i8"),
+    (np.float64, "f64"), (np.float32, "f32"), (np.float16, "f16"),
+    (np.int64, "i64"), (np.int32, "i32"), (np.int16, "i16"), (np.int8, "i8"),
     (np.uint64, "u64"), (np.uint32, "u32"), (np.uint16, "u16"), (np.uint8, "u8"), (np.bool_, "bool"),
 )}  # fmt: skip
-"""The dtypes that registers hold."""
+"""The dtypes that registers hold; nothing computes with float16 (see `passes.half_precision`)."""
 INDEX = "i64"
 CONTRACTED = {"add": "plus", "sub": "minus", "mul": "times"}
 """The operations that LLVM may join to a product and sum with one rounding."""
@@ -351,9 +352,21 @@ class Builder:
             number = x.args[0] if isinstance(x, Value) else x
             if np.isfinite(number) or dtype[0] == "f":
                 return self.const(np.asarray(number).astype(DTYPES[dtype]).item(), dtype)
+        if "f16" in (x.dtype, dtype) and "f32" not in (x.dtype, dtype):  # processors convert from and to float32 only
+            return self.convert(self.to_odd(x) if x.dtype == "f64" else self.convert(x, "f32"), dtype)
         if dtype == "bool":
             return self.ne(x, 0)
         return self.value("convert", (x,), dtype)
+
+    def to_odd(self, x: Value) -> Value:
+        """A float64 as float32, with the last bit set if digits were lost: rounding again then rounds `x` itself."""
+        y = self.value("convert", (x,), "f32")
+        back = self.value("convert", (y,), "f64")
+        bits = self.bits(y, "i32")
+        beyond = self.gt(self.intrinsic("fabs", back), self.intrinsic("fabs", x))
+        cut = self.select(beyond, self.sub(bits, 1), bits)  # towards zero
+        lost = self.both(self.ne(back, x), self.eq(x, x))
+        return self.bits(self.select(lost, self.either(cut, 1), bits), "f32")
 
     def bits(self, x: Value, dtype: str) -> Value:
         """The same bits as another dtype of the same width."""

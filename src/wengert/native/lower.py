@@ -17,6 +17,7 @@ from ..graph.nodes import Const, Node, Var
 from ..graph.types import ArrayType, Dim
 from ..ops.part import Part
 from ..passes.complex_rules import PARTS
+from ..passes.half_precision import moves
 from .arrays import (
     Array,
     Elements,
@@ -135,7 +136,7 @@ class Lowering(
         """Whether registers hold all the values of a node."""
         atoms = [*node.inputs, *(node.outputs or ())]
         inside = () if "call" in node.primitive.facts else node.subgraphs  # a call's nodes are asked one by one
-        mine = "parts" in node.primitive.facts or all(a.dtype in NATIVE for a in atoms)
+        mine = "parts" in node.primitive.facts or (all(a.dtype in NATIVE for a in atoms) and moves(node))
         return mine and all(Lowering.writable(n) for _, g in inside for n in g.nodes)
 
     @staticmethod

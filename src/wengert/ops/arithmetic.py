@@ -221,8 +221,17 @@ copysign = elementwise(
     scalar=lambda e, x, y: e.intrinsic("copysign", x, y),
     doc="|x| with the sign of y",
 )  # fmt: skip
+
+
+class NextAfter(Elementwise, abstract=True):
+    """Steps of the dtype itself, for which the C library has no float16."""
+
+    def lowering(self, e: Any, operands: Sequence[Any], types: Sequence[ArrayType], out: ArrayType) -> Any:
+        return NotImplemented if out.dtype == np.float16 else super().lowering(e, operands, types, out)
+
+
 nextafter = elementwise(
-    "nextafter", np.nextafter, complex=False, arity=2,
+    "nextafter", np.nextafter, complex=False, arity=2, family=NextAfter,
     not_differentiable="it steps between neighbouring floating-point numbers",
     scalar=lambda e, x, y: e.library("nextafter", x, y),
     doc="Next float after x towards y",

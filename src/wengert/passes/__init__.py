@@ -12,6 +12,7 @@ from .complex_parts import complex_parts
 from .cse import cse
 from .dce import dce
 from .fold import fold
+from .half_precision import half_precision
 from .hoist import hoist
 from .inline import inline
 from .outline import outline
@@ -39,12 +40,14 @@ PIPELINE: tuple[Pass, ...] = (
 NATIVE: tuple[Pass, ...] = (
     *(functools.partial(inline, final=True) if change is inline else change for change in PIPELINE),
     complex_parts,
+    half_precision,
     residuals,
     cse,
     dce,
     outline,
 )
-"""The order for compiling: derivatives are settled; complex numbers become pairs of real ones; loops stack less for
+"""The order for compiling: derivatives are settled; complex numbers become pairs of real ones, float16 is
+computed in float32; loops stack less for
 them, which pays where operations run in registers; at the end, long graphs become parts, compiled one by one."""
 
 RULES: tuple[Callable[..., Graph], ...] = (strength, products, simplify)
