@@ -83,6 +83,7 @@ def value_and_grad(
     ------
     NonScalarOutputError : the output is not one real number.
     IntegerInputError : a leaf is integer or boolean.
+    MemoryBudgetError : the budget is too small (the least possible is named), or `fn` has no structure to plan for.
 
     Example
     -------
