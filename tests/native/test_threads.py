@@ -33,7 +33,21 @@ def norm(a):
     return wnp.sum((centred / wnp.sqrt(wnp.mean(centred**2, axis=1, keepdims=True) + 1e-5)) ** 3)
 
 
-CASES = [(chain, LONG), (softmax, WIDE), (wg.grad(norm), WIDE), (wg.grad(lambda x: wnp.sum(chain(x)[0])), LONG)]
+FACTOR = RNG.normal(size=(257, 400)).astype(np.float32)
+STACK = RNG.normal(size=(24, 80, 80))
+
+
+def products(a):
+    return a @ FACTOR, wnp.sum(STACK @ STACK, axis=0)
+
+
+CASES = [
+    (products, WIDE),
+    (chain, LONG),
+    (softmax, WIDE),
+    (wg.grad(norm), WIDE),
+    (wg.grad(lambda x: wnp.sum(chain(x)[0])), LONG),
+]
 
 
 @pytest.mark.parametrize(("f", "x"), CASES)

@@ -13,10 +13,10 @@ from typing import Any
 from .arrays import Memory, known_size
 from .loops import Call
 
-ROWS = 64
+ROWS = 128
 """Rows of a block at least: what the library prepares of the other factor, it prepares for each block."""
 BLOCKS = 16
-WORK = 1 << 20
+WORK = 1 << 22
 """Multiplications of a block, about."""
 
 
